@@ -1,0 +1,52 @@
+/// How much a loop does between two safe points.
+#pragma once
+
+#include <algorithm>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#if defined(__x86_64__) || defined(__i386__)
+#include <x86intrin.h>  // __rdtsc
+#endif
+
+namespace ppmm::detail {
+
+/// The length of a loop's next turn, found by doubling and halving: a turn takes a few microseconds, so that a
+/// heartbeat is heard in time, and the safe point between two turns costs nothing beside them. Part of the loop's task,
+/// so a loop that is resumed or stolen goes on with it.
+class turn_length {
+ public:
+  constexpr explicit turn_length(std::uint32_t first = 1) : elements_(first) {}
+
+  std::size_t elements() const { return elements_; }
+
+  /// Runs `turn` and learns from the time it took.
+  template <class Turn>
+  void measure(Turn turn) {
+    const std::uint64_t started = ticks();
+    turn();
+    const std::uint64_t took = ticks() - started;
+    if (took < aim / 2)
+      elements_ = std::min(elements_, longest / 2) * 2;
+    else if (took > aim * 2)
+      elements_ = std::max(elements_ / 2, 1u);
+  }
+
+ private:
+  // A cheap clock: only its order of magnitude counts.
+#if defined(__x86_64__) || defined(__i386__)
+  static std::uint64_t ticks() { return __rdtsc(); }
+  static constexpr std::uint64_t aim = 12'000;  // 3 to 6 µs at 2 to 4 GHz
+#else
+  static std::uint64_t ticks() {
+    return static_cast<std::uint64_t>(std::chrono::steady_clock::now().time_since_epoch() /
+                                      std::chrono::nanoseconds(1));
+  }
+  static constexpr std::uint64_t aim = 5'000;
+#endif
+  static constexpr std::uint32_t longest = 1u << 30;
+
+  std::uint32_t elements_;
+};
+
+}  // namespace ppmm::detail

@@ -1,0 +1,223 @@
+#include <ppmm/pmem/control.hpp>
+#include <ppmm/pmem/pmemobj_format.hpp>
+#include <ppmm/pmem/verify.hpp>
+
+#include <libpmemobj.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <mutex>
+#include <utility>
+
+namespace ppmm::detail {
+
+namespace format = pmemobj_format;
+
+namespace {
+
+constexpr std::uint64_t page = 4096;
+
+/// While it lives, libpmemobj does not fallocate the file that it makes a pool of: we have, or it is to be sparse.
+class no_fallocate {
+ public:
+  no_fallocate() : lock_(mutex()) {
+    known_ = pmemobj_ctl_get(nullptr, name, &before_) == 0;
+    int off = 0;
+    if (known_) pmemobj_ctl_set(nullptr, name, &off);
+  }
+  ~no_fallocate() {
+    if (known_) pmemobj_ctl_set(nullptr, name, &before_);
+  }
+  no_fallocate(const no_fallocate&) = delete;
+  no_fallocate& operator=(const no_fallocate&) = delete;
+
+ private:
+  static constexpr const char* name = "fallocate.at_create";
+  static std::mutex& mutex() {
+    static std::mutex one;
+    return one;
+  }
+  std::lock_guard<std::mutex> lock_;
+  bool known_ = false;
+  int before_ = 1;
+};
+
+/// Allocates all that is left of the pool, in the biggest objects there can be: one a zone (16 GiB), as a rule.
+std::vector<layout::segment_entry> allocate_segments(PMEMobjpool* pool, std::uint64_t file_size) {
+  constexpr std::uint64_t biggest = format::chunks_per_zone * format::chunk_bytes;
+  constexpr std::uint64_t smallest = 4 * format::chunk_bytes;  // less is not worth a segment
+  std::vector<layout::segment_entry> segments;
+  std::uint64_t wanted = std::min(file_size / format::chunk_bytes * format::chunk_bytes, biggest);
+  while (wanted >= smallest && segments.size() < layout::max_segments) {
+    PMEMoid object;
+    if (pmemobj_alloc(pool, &object, wanted - format::object_header_bytes, 0, nullptr, nullptr) != 0) {
+      wanted -= format::chunk_bytes;
+      continue;
+    }
+    // Objects start 16 bytes into a chunk, and chunks 1 KiB into a page.
+    const std::uint64_t end = (object.off + pmemobj_alloc_usable_size(object)) / page * page;
+    const std::uint64_t offset = (object.off + page - 1) / page * page;
+    segments.push_back({offset, end - offset});
+  }
+  std::ranges::sort(segments, {}, &layout::segment_entry::offset);
+  return segments;
+}
+
+/// One libpmemobj transaction; undone unless it was committed.
+class transaction {
+ public:
+  explicit transaction(PMEMobjpool* pool) : open_(pmemobj_tx_begin(pool, nullptr, TX_PARAM_NONE) == 0) {}
+  ~transaction() {
+    if (pmemobj_tx_stage() == TX_STAGE_WORK) pmemobj_tx_abort(ECANCELED);
+    pmemobj_tx_end();
+  }
+  transaction(const transaction&) = delete;
+  transaction& operator=(const transaction&) = delete;
+
+  /// Notes the old content of the range, to be restored if this transaction does not commit.
+  bool snapshot(const void* range, std::size_t size) { return open_ && pmemobj_tx_add_range_direct(range, size) == 0; }
+  void commit() { pmemobj_tx_commit(); }
+
+ private:
+  bool open_;
+};
+
+std::string_view name_of(const layout::job_entry& job) { return {job.name, ::strnlen(job.name, sizeof(job.name))}; }
+
+}  // namespace
+
+control_plane::control_plane(pmemobjpool* pool, std::filesystem::path file)
+    : pool_(pool),
+      file_(std::move(file)),
+      root_(static_cast<layout::control_root*>(pmemobj_direct(pmemobj_root(pool, layout::root_object_bytes)))) {}
+
+control_plane::control_plane(control_plane&& other) noexcept
+    : pool_(std::exchange(other.pool_, nullptr)), file_(std::move(other.file_)), root_(other.root_) {}
+
+control_plane::~control_plane() {
+  if (pool_ != nullptr) pmemobj_close(pool_);
+}
+
+/// Invariants after crash: the file has no name yet, or one that says it is not a pool (pool::create); whatever is in
+/// it, nobody will open it.
+control_plane control_plane::create(const descriptor& fd, const std::filesystem::path& file,
+                                    const layout::control_root& facts) {
+  PMEMobjpool* pool = nullptr;
+  {
+    const no_fallocate ours;
+    pool = pmemobj_create(fd.path().c_str(), layout::pool_layout_name, 0, 0600);
+  }
+  if (pool == nullptr) fail<pool_error>("{}: libpmemobj cannot make a pool: {}", file.string(), pmemobj_errormsg());
+  control_plane made(pool, file);
+  if (made.root_ == nullptr) fail<pool_error>("{}: no control root: {}", file.string(), pmemobj_errormsg());
+
+  const std::vector<layout::segment_entry> segments = allocate_segments(pool, facts.file_size);
+  if (segments.empty()) fail<pool_too_small>("{}: expected room for a segment, found none", file.string());
+  layout::control_root& root = *made.root_;
+  root = facts;
+  root.segment_count = static_cast<std::uint32_t>(segments.size());
+  std::ranges::copy(segments, root.segments);
+  root.checksum = checksum_of(root);
+  pmemobj_persist(pool, &root, sizeof(root));
+  return made;
+}
+
+control_plane control_plane::open(const descriptor& fd, const std::filesystem::path& file) {
+  PMEMobjpool* pool = pmemobj_open(fd.path().c_str(), layout::pool_layout_name);
+  if (pool == nullptr) {
+    switch (errno) {
+      case EAGAIN:
+        fail<pool_in_use>("{}: another process has just opened it. Wait for it, or stop it", file.string());
+      case EACCES:
+      case EPERM:
+      case EROFS:
+        fail<read_only_pool>("{}: libpmemobj cannot write it: {}", file.string(), pmemobj_errormsg());
+      default:
+        fail<corrupt_pool>("{}: libpmemobj refuses it: {}. Restore the pool from a copy", file.string(),
+                           pmemobj_errormsg());
+    }
+  }
+  control_plane opened(pool, file);
+  if (opened.root_ == nullptr) fail<corrupt_pool>("{}: no control root: {}", file.string(), pmemobj_errormsg());
+  return opened;
+}
+
+std::vector<layout::job_entry> control_plane::jobs() const {
+  std::vector<layout::job_entry> found;
+  for (std::size_t i = 0; i < layout::max_jobs; ++i) {
+    if (check_job(root_->jobs[i], i, file_)) found.push_back(root_->jobs[i]);
+  }
+  return found;
+}
+
+std::optional<std::size_t> control_plane::index_of(std::string_view name) const {
+  std::optional<std::size_t> found;
+  for (std::size_t i = 0; i < layout::max_jobs; ++i) {
+    if (check_job(root_->jobs[i], i, file_) && name_of(root_->jobs[i]) == name) found = i;
+  }
+  return found;
+}
+
+std::optional<layout::job_entry> control_plane::find(std::string_view name) const {
+  const auto index = index_of(name);
+  return index ? std::optional(root_->jobs[*index]) : std::nullopt;
+}
+
+/// Invariants after crash: libpmemobj's undo log holds the entry's old content, durable before the first store below.
+/// Before the commit, the next open restores it: the catalog is as before. After it, the entry is the new one.
+/// Recovery is libpmemobj's, in control_plane::open. One entry fits the lane's own log (2 KiB), so that a transaction
+/// never allocates: verifier counts on it.
+void control_plane::perform_write(std::size_t index, const layout::job_entry& job) {
+  static_assert(sizeof(format::undo_entry) + sizeof(layout::job_entry) <= format::undo_bytes);
+  layout::job_entry& entry = root_->jobs[index];
+  transaction change(pool_);
+  if (!change.snapshot(&entry, sizeof(entry))) {
+    fail<pool_error>("{}: libpmemobj cannot change the job catalog: {}", file_.string(), pmemobj_errormsg());
+  }
+  entry = job;
+  change.commit();
+}
+
+void control_plane::put(layout::job_entry job) {
+  const std::string_view name = name_of(job);
+  const bool printable = std::ranges::all_of(name, [](char c) {
+    const auto byte = static_cast<unsigned char>(c);
+    return byte >= 0x20 && byte != 0x7f;  // UTF-8 is fine
+  });
+  if (name.empty() || name.size() >= layout::max_job_name || !printable) {
+    fail<pool_error>("{}: expected a job name of 1 to {} printable bytes, found one of {}. Choose another name",
+                     file_.string(), layout::max_job_name - 1, name.size());
+  }
+  if (job.state == layout::job_state::free || job.state > layout::job_state::failed ||
+      job.result_size > layout::max_job_result) {
+    fail<pool_error>(
+        "{}: expected a state that is not free and at most {} bytes of result for job \"{}\", found state "
+        "{} and {} bytes",
+        file_.string(), layout::max_job_result, name, static_cast<std::uint32_t>(job.state), job.result_size);
+  }
+  job.task[sizeof(job.task) - 1] = '\0';
+  job.text[sizeof(job.text) - 1] = '\0';
+  job.checksum = checksum_of(job);
+
+  std::optional<std::size_t> place = index_of(name);
+  for (std::size_t i = 0; !place && i < layout::max_jobs; ++i) {
+    if (!check_job(root_->jobs[i], i, file_)) place = i;
+  }
+  if (!place) {
+    fail<pool_error>(
+        "{}: expected a free entry in the job catalog, found all {} in use. Drop finished jobs (drop_job, "
+        "ppmm drop)",
+        file_.string(), layout::max_jobs);
+  }
+  perform_write(*place, job);
+}
+
+bool control_plane::drop(std::string_view name) {
+  const auto index = index_of(name);
+  if (!index) return false;
+  perform_write(*index, layout::job_entry{});
+  return true;
+}
+
+}  // namespace ppmm::detail

@@ -1,0 +1,105 @@
+/// Making stores durable: one `persister` a worker, over libpmem2's functions for the pool's mapping.
+///
+/// The words are the field's: *flush* starts the write-back of lines, *fence* waits until all that this worker has
+/// flushed is durable, *persist* is both. What they cost and what they give depends on the durability level:
+///
+/// | level    | granularity | flush           | fence            |
+/// | power    | cache line  | clwb by line    | sfence           |
+/// | power    | byte (eADR) | nothing         | sfence           |
+/// | power    | page        | notes the pages | msync of them    |
+/// | process  | any         | nothing         | compiler fence   |
+/// | emulated | cache line, forced on tmpfs or a file: costs as DAX, survives as `process` |
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+namespace ppmm {
+
+enum class durability : std::uint32_t { power = 0, process = 1, emulated = 2 };
+enum class granularity : std::uint32_t { page = 0, cache_line = 1, byte = 2 };
+
+inline constexpr std::size_t line_size = 64;
+
+/// What one worker has spent on durability. Written by its worker only.
+struct flush_counters {
+  std::uint64_t flushes = 0;      // calls of flush()
+  std::uint64_t lines = 0;        // 64-byte lines in them
+  std::uint64_t bytes = 0;        // bytes asked for
+  std::uint64_t fences = 0;       // calls of fence()
+  std::uint64_t nanoseconds = 0;  // from the first flush after a fence to the end of the next fence; not in `process`
+};
+
+/// How a mapping is made durable: libpmem2's functions for it and the level in force.
+struct medium {
+  durability level = durability::process;
+  granularity grain = granularity::page;  // libpmem2's finding (or forced, for `emulated`)
+  void (*flush)(const void*, std::size_t) = nullptr;
+  void (*drain)() = nullptr;
+  std::uintptr_t base = 0;  // of the mapping
+  std::size_t size = 0;
+  /// Page granularity: set by the first msync that fails; from then on every fence of the mapping fails. The kernel
+  /// reports a lost page once, to whoever syncs next: a second msync that succeeds proves nothing. nullptr: each
+  /// persister remembers for itself.
+  std::atomic<bool>* failed = nullptr;
+};
+
+/// One worker's way to the medium. Not shared between threads.
+class persister {
+ public:
+  /// The medium must outlive the persister. The first one of a process may take 0.2 ms (it measures the clock).
+  explicit persister(const medium& m);
+
+  /// Starts writing back all lines that [p, p + n) touches. Nothing is durable before the next fence(). Does not fail.
+  /// Cost: in `process` 1 ns; by line, what libpmem2's flush costs; by page, noting the range (msync comes at fence()).
+  void flush(const void* p, std::size_t n) {
+    ++counters_.flushes;
+    if (n == 0) return;
+    const auto first = reinterpret_cast<std::uintptr_t>(p);
+    counters_.bytes += n;
+    counters_.lines += (first + n - 1) / line_size - first / line_size + 1;
+    if (way_ != way::nothing) write_back(first, n);
+  }
+
+  /// Waits until everything this worker flushed is durable. Throws medium_error (page granularity only): then
+  /// nothing flushed since the last fence may be taken for durable, and every later fence throws as well.
+  /// Cost: in `process` nothing but program order (1 ns); by line, one sfence; by page, one msync a cluster of pages.
+  void fence() {
+    ++counters_.fences;
+    if (way_ == way::nothing) {
+      std::atomic_signal_fence(std::memory_order_seq_cst);
+    } else {
+      drain();
+    }
+  }
+
+  /// flush() and fence(): [p, p + n) is durable on return, and all that was flushed before.
+  void persist(const void* p, std::size_t n) {
+    flush(p, n);
+    fence();
+  }
+
+  /// A read-only look for other threads is racy; the owner publishes copies (sched's statistics).
+  const flush_counters& counters() const { return counters_; }
+
+ private:
+  enum class way : std::uint8_t { nothing, lines, pages };
+  struct page_range {
+    std::uintptr_t first, last;  // [first, last), whole pages
+  };
+  void write_back(std::uintptr_t first, std::size_t n);
+  void drain();
+  void sync_pages();
+
+  const medium* medium_;
+  way way_;
+  bool failed_ = false;
+  flush_counters counters_;
+  std::uint64_t started_ = 0;  // time stamp of the first flush since the last fence; 0: none
+  double ns_per_tick_ = 0;
+  std::vector<page_range> pages_;  // page granularity: what the next fence syncs
+};
+
+}  // namespace ppmm

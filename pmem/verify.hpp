@@ -1,0 +1,74 @@
+/// What must hold before a pool file may be opened, checked by reading alone.
+///
+/// The checks stand in the order in which each makes the next one safe. Each throws the error of its kind and touches
+/// nothing; pool::open stops at the first, inspect() goes on and reports all. What they take for granted is only what
+/// they have read: a file is a stranger's until they have passed.
+#pragma once
+
+#include <ppmm/pmem/file.hpp>
+#include <ppmm/pmem/layout.hpp>
+#include <ppmm/pmem/pmemobj_format.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace ppmm::detail {
+
+class verifier {
+ public:
+  /// Reads nothing yet. The descriptor must outlive the verifier.
+  verifier(const descriptor& fd, std::filesystem::path file);
+
+  struct check {
+    const char* name;
+    void (verifier::*run)();
+    bool others_need_it;  ///< the checks below it make no sense without it
+  };
+  static const std::vector<check>& checks();
+
+  /// Runs all. Throws not_a_pool, wrong_version, truncated_pool, pool_too_small, corrupt_pool, medium_error.
+  /// Reads 3 MiB (libpmemobj's lanes) and a few pages: some 0.5 ms, whatever the size of the pool.
+  void run_all();
+
+  std::uint64_t file_size() const { return file_size_; }
+  /// Valid when the checks that others need have passed.
+  const layout::control_root& root() const { return *root_; }
+  /// Reads one entry of the job catalog as it is now; none if it is free. Throws corrupt_pool.
+  std::optional<layout::job_entry> read_job(std::size_t index);
+
+ private:
+  void check_header();
+  void check_descriptor();
+  void check_size();
+  void check_root();
+  void check_segments();
+  void check_heap();
+  void check_logs();
+  void check_lane(std::size_t lane, const std::byte* content);
+
+  template <class Structure>
+  Structure read(std::uint64_t offset);
+
+  const descriptor& fd_;
+  const std::filesystem::path file_;
+  const std::string name_;
+  std::uint64_t file_size_ = 0;
+  pmemobj_format::pool_header header_{};
+  pmemobj_format::pool_descriptor descriptor_{};
+  std::unique_ptr<layout::control_root> root_;
+};
+
+/// The entry is in use, and is what was written. False for a free one (all zeros); throws corrupt_pool, naming the
+/// index, for one that is neither.
+bool check_job(const layout::job_entry& job, std::size_t index, const std::filesystem::path& file);
+
+/// The checksum that belongs into `root.checksum`, `job.checksum`.
+std::uint64_t checksum_of(const layout::control_root& root);
+std::uint64_t checksum_of(const layout::job_entry& job);
+
+}  // namespace ppmm::detail

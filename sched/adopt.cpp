@@ -1,0 +1,173 @@
+/// Adopt: going on from a record. From one's own after a soft fault or a crash of everything, from a dead worker's by
+/// robbing its grave. Both lead through `resume`.
+///
+/// ```
+///  robber  record ROB(dead slot, life) |P| CAM owner: (life) -> (life, robbed by me) |P| read: mine? record := copy of the dead one's |P| resume
+/// ```
+#include <ppmm/sched/worker.hpp>
+
+#include <algorithm>
+#include <utility>
+
+namespace ppmm::detail {
+
+/// What the record says, from the first step that may not be done. The record is durable. Recovery checked what it names.
+std::optional<position> worker::resume(const restart& r) {
+  switch (r.kind) {
+    case record_kind::run: {
+      const node_type* type = find_type(r.type);
+      if (type == nullptr || type->run == nullptr || type->bytes != r.bytes) throw corrupt_pool("a record names a task that this program does not have");
+      take_up_stack(r.to());
+      find_candidates(r.to());
+      resumed_ = r;  // the position points to its arguments
+      return position::run({type, resumed_.arguments}, r.to());
+    }
+    case record_kind::right:
+      take_up_stack(r.to());
+      find_candidates(r.to());
+      return position::right(r.to().parent());
+    case record_kind::continuation:
+      take_up_stack(place(r.to().parent(), side::left));
+      find_candidates(place(r.to().parent()->parent));
+      return position::continuation(r.to().parent());
+    case record_kind::steal:
+      return finish_steal(r.exposed(), unpack_identity(static_cast<std::uint32_t>(r.type)));
+    case record_kind::arrive:
+      return finish_arrive(r.exposed(), static_cast<side>(r.type));
+    case record_kind::rob:
+      return finish_rob(static_cast<unsigned>(r.at >> 32), static_cast<std::uint32_t>(r.at), unpack_identity(static_cast<std::uint32_t>(r.type)));
+    case record_kind::done:  // a fault came before the others were told
+      tell_result(r);
+      break;
+    case record_kind::idle:
+      break;
+  }
+  return std::nullopt;
+}
+
+std::optional<position> worker::rob_a_grave() {
+  for (unsigned i = 1; i <= team_.img.workers(); ++i) {
+    const unsigned slot = (slot_ + i) % team_.img.workers();  // different robbers start at different graves
+    if (slot == slot_ || !team_.graves[slot].exchange(false)) continue;
+    team_.grave_count.fetch_sub(1);
+    worker_slot& dead = team_.img.worker(slot);
+    const std::uint64_t owner = dead.owner.load();
+    if (is_robbed(owner)) continue;
+    const std::uint32_t life = owner_life(owner);
+    try {
+      restart r;
+      r.kind = record_kind::rob;
+      r.at = std::uint64_t{slot} << 32 | life;
+      r.type = identity_word(self_);
+      persist_record(r);
+      access();
+    } catch (...) {  // a fault before the CAM: the grave is still there
+      team_.bury(slot);
+      throw;
+    }
+    dead.owner.cam(owner_word(life), robbed_word(life, self_));
+    if (auto p = finish_rob(slot, life, self_)) return p;
+  }
+  return std::nullopt;
+}
+
+// Invariants after crash:
+//  - ROB durable, CAM not: the dead slot is its own; another may rob it. Resuming only reads the word: the CAM is not repeated [M].
+//  - the CAM durable, the copy not: the dead record is reached through this ROB record, and only through it [M].
+//  - the copy durable: the strand is ours. A STEAL or ROB in it keeps the identity of its writer, so the words that
+//    name the dead are still understood [M]. The dead slot is entered again only when no buffer says ROB of it (enter_slot).
+// Recovery: this function, from the ROB record.
+std::optional<position> worker::finish_rob(unsigned slot, std::uint32_t life, identity robber) {
+  worker_slot& dead = team_.img.worker(slot);
+  persister_.persist(&dead.owner, sizeof dead.owner);
+  access();
+  if (dead.owner.load() != robbed_word(life, robber)) return std::nullopt;
+  robberies_.add();
+  restart r = newest_record(dead, team_.serial);
+  const std::uint64_t mine = progress_;
+  progress_ += r.progress;
+  try {
+    persist_record(r);
+  } catch (...) {
+    progress_ = mine;
+    throw;
+  }
+  dead.live_progress.store(0);
+  durable_.live_progress.store(progress_);
+  soft_slot_ = slot;
+  // A worker that died in this process leaves a stacklet; one that died with its process does not.
+  if (worker* w = team_.living_in(slot)) {
+    stack_.clear();
+    stack_.adopt(w->stack_.let_go());
+  }
+  return resume(r);
+}
+
+/// Enters the slot in this run: its own record goes on, or, after it was robbed, a new life begins.
+///
+/// Invariants after crash: a new life begins only when no record that can be reached says ROB of the slot (recovery
+/// chose it so): else the robber's resumption would copy a record of the new life [M]. IDLE is durable before the owner
+/// word: the dead record is never again reached.
+/// Recovery: a crash between the two leaves a robbed slot with an idle record, which is entered in the same way.
+void worker::enter_slot() {
+  const std::uint64_t owner = durable_.owner.load();
+  self_ = {slot_, owner_life(owner)};
+  sequence_ = newest_record(durable_, team_.serial).sequence;
+  if (!is_robbed(owner)) return;
+  ++self_.life;
+  restart idle;
+  persist_record(idle);
+  durable_.owner.store(owner_word(self_.life));
+  persister_.persist(&durable_.owner, sizeof durable_.owner);
+}
+
+void worker::take_up_stack(place newest) {
+  frame* f = newest.parent();
+  if (f != nullptr && !is_stolen_edge(newest)) {
+    const std::uint32_t chunk = team_.img.chunk_of(f);
+    if (!stack_.has(chunk)) {
+      stack_.clear();
+      stack_.adopt(chunk);
+    }
+    stack_.shrink_to(chunk);
+    stand_on(reinterpret_cast<std::byte*>(f) + frame_bytes(f->type));
+  } else {
+    stack_.shrink_to_base();
+    if (stack_.empty()) stack_.grow();
+    stand_on(stack_.begin());
+  }
+}
+
+/// Only frames on whose left side the strand stands, and none beyond the theft that started it [M]. Those still
+/// exposed get a new hint: the old one may have gone with its deque.
+void worker::find_candidates(place newest) {
+  candidates_.clear();
+  exposed_ = 0;
+  for (place p = newest; p.word != 0 && !is_stolen_edge(p); p = place(p.parent()->parent))
+    if (p.which() == side::left && is_fork(p.parent()->type)) candidates_.push_back(p.parent());
+  std::reverse(candidates_.begin(), candidates_.end());
+  for (const frame* f : candidates_)
+    if (const exposure e = link_exposure(f->link); e.generation != 0 && is_live(e, f)) hints_.push(e);
+}
+
+/// A link counts only if generation, right word and frame all agree with it [M]; otherwise the frame is not exposed
+/// and its child is the strand's.
+bool worker::is_live(exposure e, const frame* f) const {
+  const exposure_slot& s = team_.img.checked_slot(e);
+  return s.generation.load() == e.generation && s.right.load() >> 32 == e.generation && s.frame_address.load() == reinterpret_cast<std::uintptr_t>(f);
+}
+
+bool worker::is_stolen_edge(place p) const {
+  if (p.which() == side::left || p.word == 0) return false;
+  const exposure e = link_exposure(p.parent()->link);
+  return e.generation != 0 && is_live(e, p.parent()) &&
+         static_cast<right_state>(team_.img.slot(e.slot).right.load() & 3) == right_state::stolen;
+}
+
+const node_type& worker::type_of(const frame* f) const {
+  const node_type* type = find_type(f->type >> 16);
+  if (type == nullptr || type->word() != f->type) throw corrupt_pool("a frame is of no type of this program: it was overwritten");
+  return *type;
+}
+
+}  // namespace ppmm::detail

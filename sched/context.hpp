@@ -1,0 +1,434 @@
+/// What a task sees of the runtime, and the fast path: a fork as a few plain stores and two direct calls.
+///
+/// `cx.fork(a, b).then(k)` pushes a frame, calls `a`, calls `b` if nobody took it, pops the frame and calls `k`. No
+/// atomic, no fence, no allocation. The slow path (safepoint.cpp, commit.cpp, join.cpp) is entered only where a frame's
+/// link is not zero or the fuel until the next look at the clock is used up.
+#pragma once
+
+#include <ppmm/sched/frame.hpp>
+#include <ppmm/sched/layout.hpp>
+#include <ppmm/sched/step.hpp>
+#include <ppmm/sched/task.hpp>
+#include <ppmm/sched/view.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <new>
+#include <span>
+#include <type_traits>
+#include <utility>
+
+namespace ppmm {
+
+class context;
+
+namespace detail {
+
+class worker;
+
+/// A task without its type: what goes into a record.
+struct task_ref {
+  const node_type* type;
+  const void* bytes;
+};
+
+template <class Task>
+task_ref ref(const Task& task) {
+  static_assert(sizeof(Task) <= max_argument_bytes, "a task's arguments are too large for a record; put them into pool memory");
+  return {&task_node<Task>::node, &task};
+}
+
+/// Thrown by context::write when the task would overwrite what its capsule has read. Caught where the task was called:
+/// it is run again as a capsule of its own. Not an error of the user's, so not derived from std::exception.
+struct overwrite {
+  const void* address;
+  std::size_t bytes;
+};
+[[noreturn, gnu::cold]] void overwrites_its_own_input(const overwrite&);
+
+/// Runs a task's body; if it would overwrite what its capsule has read, commits just before it and runs it again.
+template <class Body, class Commit>
+[[gnu::always_inline]] inline auto restartable(Body body, Commit commit) -> decltype(body()) {
+  try {
+    return body();
+  } catch (const overwrite&) {
+  }
+  commit();
+  try {
+    return body();
+  } catch (const overwrite& o) {
+    overwrites_its_own_input(o);
+  }
+}
+
+enum class after_left : std::uint8_t { run_right, joined, gone };
+
+template <class Left, class Right>
+class fork_call;
+template <class Child>
+class child_call;
+
+}  // namespace detail
+
+/// Given to every task as its first argument; belongs to one worker.
+class context {
+ public:
+  /// Runs the tasks in parallel; `.then(k)` goes on with their results. Must be what the calling task returns.
+  template <task_like Left, task_like Right>
+  auto fork(const Left& left, const Right& right) {
+    return detail::fork_call<Left, Right>(*this, left, right);
+  }
+  template <task_like First, task_like Second, task_like Third, task_like... More>
+  auto fork(const First& first, const Second& second, const Third& third, const More&... more);
+
+  /// Runs one task; `.then(k)` goes on with its result on the persistent stack. Must be what the calling task returns.
+  template <task_like Child>
+  auto call(const Child& child) {
+    return detail::child_call<Child>(*this, child);
+  }
+
+  /// Goes on as another task: no frame is pushed. Must be what the calling task returns.
+  template <task_like Next>
+  step<task_result<Next>> tail(const Next& next);
+
+  /// A turn of a loop: runs `body()`. `here` is the task that does this turn and all after it: a repeated capsule
+  /// begins there. Commits first if it is time. False: the loop must return step::detached() at once. A task that makes
+  /// turns opens its views inside them only.
+  template <task_like Here, class Body>
+  bool turn(const Here& here, Body body) {
+    if (--fuel_ < 0) [[unlikely]]
+      if (!poll_task(detail::ref(here))) return false;
+    detail::restartable([&] { return body(), 0; }, [&, at = cur_] { commit_task(detail::ref(here), detail::place(at)); });
+    return true;
+  }
+  /// True after a commit that found nothing in this strand for a thief to take: a loop then forks off half of its rest.
+  bool split_wanted() const { return split_wanted_; }
+  /// Makes the next fork commit at once and expose its frame.
+  void commit_next() {
+    fuel_ = 0;
+    commit_next_ = true;
+  }
+
+  /// Opens a view for reading.
+  template <class T>
+  std::span<const T> read(const in<T>& v) {
+    note_read(v.address(), v.size_bytes());
+    return {v.address(), v.size()};
+  }
+  /// Opens a view for writing; the runtime flushes it with this capsule's commit. If the capsule has read any of it
+  /// before, the task is run again in a capsule of its own; a task that itself read what it writes is an error.
+  template <class T>
+  std::span<T> write(const out<T>& v) {
+    note_write(v.address(), v.size_bytes());
+    return {v.address(), v.size()};
+  }
+
+  /// Counts work done, in the user's units. What is committed counts exactly once, whatever crashes. To be called when
+  /// a body has opened all its views: a body that is run again because of a view would count again.
+  void advance(std::uint64_t units);
+
+  /// The worker slot that executes (hard who-am-I).
+  unsigned hard_id() const;
+  /// The worker slot that the current strand's record was first written by (soft who-am-I): after a grave was robbed it is the dead one's.
+  unsigned soft_id() const;
+
+  context(const context&) = delete;
+  context& operator=(const context&) = delete;
+
+ private:
+  template <class, class>
+  friend class detail::fork_call;
+  template <class>
+  friend class detail::child_call;
+  template <class, class, class, class>
+  friend struct detail::fork_frame;
+  template <class, class>
+  friend struct detail::call_frame;
+  template <class>
+  friend struct detail::task_node;
+  friend class detail::worker;
+  explicit context(detail::worker& w) : worker_(&w) {}
+  ~context() = default;
+
+  /// Room for a frame on top of the stacklet, its head filled in.
+  template <class Frame>
+  Frame* push() {
+    static_assert(sizeof(Frame) < detail::chunk_bytes, "a frame's captures and arguments are too large; put them into pool memory");
+    std::byte* at = top_;
+    if (static_cast<std::size_t>(limit_ - at) < sizeof(Frame)) [[unlikely]]
+      at = grow(sizeof(Frame));
+    top_ = at + sizeof(Frame);
+    Frame* f = ::new (static_cast<void*>(at)) Frame;  // members are trivial: nothing is written
+    f->parent = cur_;
+    f->link = 0;
+    f->type = Frame::registered;
+    cur_ = reinterpret_cast<std::uintptr_t>(f);
+    return f;
+  }
+
+  // The slow path. A false or `gone` means: detach.
+  [[gnu::cold]] std::byte* grow(std::size_t bytes);
+  [[gnu::cold]] bool poll_task(detail::task_ref next);                       // before `next` runs, its value for cur_
+  [[gnu::cold]] detail::after_left left_done(detail::frame* f);              // f's link is not zero, its left result stored
+  [[gnu::cold]] bool pop_linked(detail::frame* f);                           // f's link is not zero, its results stored
+  [[gnu::cold]] void commit_task(detail::task_ref next, detail::place to);
+  [[gnu::cold]] void commit_right(detail::frame* f);
+  [[gnu::cold]] void commit_continuation(detail::frame* f);
+  void deliver(detail::place to, const void* value, std::size_t bytes);
+  void note_read(const void* p, std::size_t n);
+  void note_write(const void* p, std::size_t n);
+
+  std::byte* top_ = nullptr;    // where the next frame goes
+  std::byte* limit_ = nullptr;  // end of its chunk
+  std::uintptr_t cur_ = 0;      // place of the running task's value
+  std::int64_t fuel_ = 0;       // safe points until the clock is looked at
+  bool split_wanted_ = false;
+  bool commit_next_ = false;
+  detail::worker* worker_;
+};
+
+namespace detail {
+
+/// fork(left, right), waiting for its continuation.
+template <class Left, class Right>
+class [[nodiscard]] fork_call {
+  using A = typename step<task_result<Left>>::value_type;
+  using B = typename step<task_result<Right>>::value_type;
+
+ public:
+  fork_call(context& cx, const Left& left, const Right& right) : cx_(cx), left_(left), right_(right) {}
+
+  template <durable_value K>
+  [[gnu::always_inline]] auto then(const K& k) -> decltype(call_continuation(k, std::declval<context&>(), std::declval<const A&>(), std::declval<const B&>())) {
+    using result = decltype(call_continuation(k, cx_, std::declval<const A&>(), std::declval<const B&>()));
+    using frame_t = fork_frame<Right, K, A, B>;
+    context& cx = cx_;
+    auto* f = cx.template push<frame_t>();
+    f->right.set(right_);
+    f->k.set(k);
+    if (--cx.fuel_ < 0) [[unlikely]]
+      if (!cx.poll_task(ref(left_))) return result::detached();
+
+    const auto a = restartable([&] { return left_(cx); }, [&] { cx.commit_task(ref(left_), place(f, side::left)); });
+    if (a.is_detached()) [[unlikely]]
+      return result::detached();
+    f->left.set(a.value());
+    bool joined = false;
+    if (f->link != 0) [[unlikely]] {
+      const after_left next = cx.left_done(f);
+      if (next == after_left::gone) return result::detached();
+      joined = next == after_left::joined;
+    }
+    B right_value{};
+    if (!joined) [[likely]] {
+      cx.cur_ = place(f, side::right).word;
+      const auto b = restartable([&] { return f->right.get()(cx); }, [&] { cx.commit_right(f); });
+      if (b.is_detached()) [[unlikely]]
+        return result::detached();
+      right_value = b.value();
+      if (f->link != 0) [[unlikely]] {
+        f->right_result.set(right_value);
+        if (!cx.pop_linked(f)) return result::detached();
+      } else {
+        cx.top_ = reinterpret_cast<std::byte*>(f);
+      }
+    } else {
+      right_value = f->right_result.get();
+    }
+    cx.cur_ = f->parent;
+    return restartable([&] { return call_continuation(k, cx, a.value(), right_value); },
+                       [&] {
+                         f->right_result.set(right_value);
+                         cx.commit_continuation(f);
+                       });
+  }
+
+ private:
+  context& cx_;
+  const Left& left_;
+  const Right& right_;
+};
+
+/// call(child), waiting for its continuation.
+template <class Child>
+class [[nodiscard]] child_call {
+  using A = typename step<task_result<Child>>::value_type;
+
+ public:
+  child_call(context& cx, const Child& child) : cx_(cx), child_(child) {}
+
+  template <durable_value K>
+  [[gnu::always_inline]] auto then(const K& k) -> decltype(call_continuation(k, std::declval<context&>(), std::declval<const A&>())) {
+    using result = decltype(call_continuation(k, cx_, std::declval<const A&>()));
+    using frame_t = call_frame<K, A>;
+    context& cx = cx_;
+    auto* f = cx.template push<frame_t>();
+    f->k.set(k);
+    if (--cx.fuel_ < 0) [[unlikely]]
+      if (!cx.poll_task(ref(child_))) return result::detached();
+
+    const auto a = restartable([&] { return child_(cx); }, [&] { cx.commit_task(ref(child_), place(f, side::left)); });
+    if (a.is_detached()) [[unlikely]]
+      return result::detached();
+    if (f->link != 0) [[unlikely]] {
+      f->left.set(a.value());
+      if (!cx.pop_linked(f)) return result::detached();
+    } else {
+      cx.top_ = reinterpret_cast<std::byte*>(f);
+    }
+    cx.cur_ = f->parent;
+    return restartable([&] { return call_continuation(k, cx, a.value()); },
+                       [&] {
+                         f->left.set(a.value());
+                         cx.commit_continuation(f);
+                       });
+  }
+
+ private:
+  context& cx_;
+  const Child& child_;
+};
+
+// ---- thunks: the same from memory ----------------------------------------------------------------------------------
+
+template <class Right, class K, class A, class B>
+outcome fork_frame<Right, K, A, B>::run_right(context& cx, frame* base) {
+  auto* f = static_cast<fork_frame*>(base);
+  cx.cur_ = place(f, side::right).word;
+  const auto b = restartable([&] { return f->right.get()(cx); }, [&] { cx.commit_right(f); });
+  if (b.is_detached()) return outcome::detached;
+  cx.deliver(place(f, side::right), &b.value(), sizeof(B));
+  return outcome::value;
+}
+
+template <class Right, class K, class A, class B>
+outcome fork_frame<Right, K, A, B>::run_continuation(context& cx, frame* base) {
+  auto* f = static_cast<fork_frame*>(base);
+  const place to(f->parent);
+  cx.cur_ = to.word;
+  const K k = f->k.get();  // copies: a turn's commit may give back the frame while k still runs
+  const A a = f->left.get();
+  const B b = f->right_result.get();
+  const auto r = restartable([&] { return call_continuation(k, cx, a, b); }, [&] { cx.commit_continuation(f); });
+  if (r.is_detached()) return outcome::detached;
+  cx.deliver(to, &r.value(), sizeof(r.value()));
+  return outcome::value;
+}
+
+template <class K, class A>
+outcome call_frame<K, A>::run_continuation(context& cx, frame* base) {
+  auto* f = static_cast<call_frame*>(base);
+  const place to(f->parent);
+  cx.cur_ = to.word;
+  const K k = f->k.get();  // copies, as above
+  const A a = f->left.get();
+  const auto r = restartable([&] { return call_continuation(k, cx, a); }, [&] { cx.commit_continuation(f); });
+  if (r.is_detached()) return outcome::detached;
+  cx.deliver(to, &r.value(), sizeof(r.value()));
+  return outcome::value;
+}
+
+template <class Task>
+outcome task_node<Task>::run(context& cx, const void* bytes, place to) {
+  alignas(Task) std::byte copy[sizeof(Task)];  // a record's buffer is reused by the commits of the task itself
+  std::memcpy(copy, bytes, sizeof(Task));
+  const Task& task = *std::launder(reinterpret_cast<const Task*>(copy));
+  cx.cur_ = to.word;
+  const auto r = restartable([&] { return task(cx); }, [&] { cx.commit_task(ref(task), to); });
+  if (r.is_detached()) return outcome::detached;
+  cx.deliver(to, &r.value(), sizeof(r.value()));
+  return outcome::value;
+}
+
+/// Where a member is in a frame. (offsetof is for standard-layout types only, which closures need not be.)
+template <class Frame, class Member>
+std::uint32_t offset_in(Member Frame::*member) {
+  alignas(Frame) static std::byte space[sizeof(Frame)];
+  return static_cast<std::uint32_t>(reinterpret_cast<std::byte*>(&(reinterpret_cast<Frame*>(space)->*member)) - space);
+}
+
+template <class Right, class K, class A, class B>
+const std::uint64_t fork_frame<Right, K, A, B>::registered =
+    register_type(typeid(fork_frame), {.bytes = sizeof(fork_frame),
+                                       .offset = {offset_in(&fork_frame::left), offset_in(&fork_frame::right_result)},
+                                       .result = {sizeof(A), sizeof(B)},
+                                       .right = &fork_frame::run_right,
+                                       .continuation = &fork_frame::run_continuation})
+        .word();
+
+template <class K, class A>
+const std::uint64_t call_frame<K, A>::registered =
+    register_type(typeid(call_frame), {.bytes = sizeof(call_frame),
+                                       .offset = {offset_in(&call_frame::left), 0},
+                                       .result = {sizeof(A), 0},
+                                       .continuation = &call_frame::run_continuation})
+        .word();
+
+template <class Task>
+const node_type& task_node<Task>::node = register_type(typeid(task_node), {.bytes = sizeof(Task), .run = &task_node::run});
+
+/// The tasks after the first two, forked in turn; gives their results together.
+template <class... T>
+struct results {
+  pack<T...> values;
+};
+
+template <class First, class... More>
+struct fork_rest {
+  First first;
+  pack<More...> more;
+  auto operator()(context& cx) const {
+    return apply(
+        [&](const More&... m) {
+          return cx.fork(first, m...).then([](context&, const auto&... r) { return step<results<std::remove_cvref_t<decltype(r)>...>>({{{{r}...}}}); });
+        },
+        more);
+  }
+};
+
+}  // namespace detail
+
+template <task_like Next>
+step<task_result<Next>> context::tail(const Next& next) {
+  if (--fuel_ < 0) [[unlikely]]
+    if (!poll_task(detail::ref(next))) return step<task_result<Next>>::detached();
+  return detail::restartable([&] { return next(*this); }, [&, at = cur_] { commit_task(detail::ref(next), detail::place(at)); });
+}
+
+namespace detail {
+/// A continuation of many results, called with the first and the rest together.
+template <class K>
+struct spread {
+  [[no_unique_address]] K k;
+  template <class A, class... B>
+  auto operator()(context& cx, const A& a, const results<B...>& rest) const {
+    return apply([&](const B&... b) { return k(cx, a, b...); }, rest.values);
+  }
+  template <class... B>
+  auto operator()(context& cx, const results<B...>& rest) const {  // the first gives void
+    return apply([&](const B&... b) { return k(cx, b...); }, rest.values);
+  }
+};
+template <class First, class Rest>
+class [[nodiscard]] fork_many {
+ public:
+  fork_many(context& cx, const First& first, const Rest& rest) : cx_(cx), first_(first), rest_(rest) {}
+  template <durable_value K>
+  auto then(const K& k) {
+    return cx_.fork(first_, rest_).then(spread<K>{k});
+  }
+
+ private:
+  context& cx_;
+  First first_;
+  Rest rest_;
+};
+}  // namespace detail
+
+template <task_like First, task_like Second, task_like Third, task_like... More>
+auto context::fork(const First& first, const Second& second, const Third& third, const More&... more) {
+  using rest = detail::fork_rest<Second, Third, More...>;
+  return detail::fork_many<First, rest>(*this, first, rest{second, {{{third}, {more}...}}});
+}
+
+}  // namespace ppmm

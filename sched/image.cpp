@@ -1,0 +1,106 @@
+#include <ppmm/sched/image.hpp>
+#include <ppmm/sched/job.hpp>  // region_of
+
+#include <fmt/core.h>  // format
+
+#include <algorithm>
+
+namespace ppmm::detail {
+namespace {
+
+constexpr std::uint32_t min_chunks = 64;  // left for stacklets, whatever region a job asks for
+
+std::uintptr_t round_up(std::uintptr_t n, std::uintptr_t to) { return (n + to - 1) / to * to; }
+
+}  // namespace
+
+image::image(const pool& p, std::uint64_t region_bytes)
+    : base_(reinterpret_cast<std::uintptr_t>(p.base())),
+      worker_count_(p.max_workers()),
+      chunk_numbers_(static_cast<std::uint32_t>(p.size() / chunk_bytes + 1)) {
+  const auto segments = p.segments();
+  const std::span<std::byte> first = segments[0];
+  const std::size_t fixed = worker_count_ * (sizeof(worker_slot) + exposure_slots_per_worker * sizeof(exposure_slot));
+  if (first.size() < fixed + min_chunks * chunk_bytes)
+    throw pool_too_small(fmt::format("{}: the pool's first segment has {} bytes, but {} workers need {} and room for stacks; create a larger pool or "
+                                     "one for fewer workers", p.file().string(), first.size(), worker_count_, fixed + min_chunks * chunk_bytes));
+  workers_ = reinterpret_cast<worker_slot*>(first.data());
+  slots_ = reinterpret_cast<exposure_slot*>(first.data() + worker_count_ * sizeof(worker_slot));
+
+  // The region is at the end of the largest segment, page-aligned; the same bytes ask for the same place every time.
+  const auto free_from = [&](std::size_t s) {
+    const auto from = reinterpret_cast<std::uintptr_t>(segments[s].data()) + (s == 0 ? fixed : 0);
+    return round_up(from, chunk_bytes);
+  };
+  std::size_t largest = 0;
+  const auto room = [&](std::size_t s) {
+    const auto end = reinterpret_cast<std::uintptr_t>(segments[s].data()) + segments[s].size();
+    return end > free_from(s) ? end - free_from(s) : 0;
+  };
+  for (std::size_t s = 1; s < segments.size(); ++s)
+    if (room(s) > room(largest)) largest = s;
+  const std::uint64_t taken = round_up(region_bytes, 4096);
+  const std::uint64_t reserve = segments.size() == 1 || largest == 0 ? min_chunks * chunk_bytes : 0;
+  if (region_bytes > 0 && (region_bytes > room(largest) || taken + reserve > room(largest)))
+    throw pool_too_small(fmt::format("{}: the job needs {} bytes of pool memory in one piece, the pool has {}; create a larger pool",
+                                     p.file().string(), region_bytes, room(largest) - std::min(room(largest), reserve)));
+  for (std::size_t s = 0; s < segments.size(); ++s) {
+    auto end = reinterpret_cast<std::uintptr_t>(segments[s].data()) + segments[s].size();
+    if (s == largest && taken > 0) {
+      end -= taken;
+      region_ = {reinterpret_cast<std::byte*>(end), region_bytes};
+    }
+    const range r{static_cast<std::uint32_t>((free_from(s) - base_) / chunk_bytes), static_cast<std::uint32_t>((end - base_) / chunk_bytes)};
+    if (r.first < r.last) ranges_.push_back(r);
+  }
+}
+
+std::uint64_t image::chunk_count() const {
+  std::uint64_t n = 0;
+  for (const range& r : ranges_) n += r.last - r.first;
+  return n;
+}
+
+frame* image::checked_frame(std::uintptr_t address) const {
+  const auto fail = [&](const char* what) {
+    throw corrupt_pool(fmt::format("a strand in the pool names a frame at {:#x}, but {}; the pool is damaged: `ppmm check` tells more", address, what));
+  };
+  if (address % frame_alignment != 0) fail("frames are aligned to 64 bytes");
+  const std::uint64_t number = (address - base_) / chunk_bytes;
+  if (address < base_ || std::none_of(ranges_.begin(), ranges_.end(), [&](const range& r) { return number >= r.first && number < r.last; }))
+    fail("no stack memory is there");
+  auto* f = reinterpret_cast<frame*>(address);
+  const node_type* type = find_type(f->type >> 16);
+  if (type == nullptr || !type->is_frame() || type->word() != f->type) fail("its type is none of this program's");
+  if (address % chunk_bytes + frame_bytes(f->type) > chunk_bytes) fail("it crosses the end of its chunk");
+  return f;
+}
+
+exposure_slot& image::checked_slot(exposure e) const {
+  if (e.slot >= slots() || e.generation == 0)
+    throw corrupt_pool(fmt::format("a strand in the pool names exposure slot {} of generation {}, but there are {} slots; the pool is damaged", e.slot,
+                                   e.generation, slots()));
+  return slot(e.slot);
+}
+
+}  // namespace ppmm::detail
+
+namespace ppmm {
+
+std::span<std::byte> region_of(const pool& p, std::uint64_t bytes) { return detail::image(p, bytes).region(); }
+
+std::uint64_t max_region(const pool& p) {
+  std::uint64_t low = 0, high = p.size();  // the largest that image accepts
+  while (low < high) {
+    const std::uint64_t mid = low + (high - low + 1) / 2;
+    try {
+      detail::image(p, mid);
+      low = mid;
+    } catch (const pool_too_small&) {
+      high = mid - 1;
+    }
+  }
+  return low;
+}
+
+}  // namespace ppmm

@@ -1,0 +1,108 @@
+/// sched: fork-join computations that survive crashes.
+///
+/// A *job* is a root task with a name, run on a pool by worker threads. `run` starts it, or resumes it from what a
+/// crashed run committed, or gives the stored result. This module promises that the result, and everything written
+/// through views, is that of an undisturbed run; that a fork costs a few stores; and that at most about a heartbeat of
+/// work a worker is done again after a crash. It stands on pmem (a durable byte range) and numa (where workers run).
+///
+/// Read next: layout.hpp (what is in the pool), context.hpp (a task's view and the fast path), then the protocol:
+/// commit.cpp, steal.cpp, join.cpp, adopt.cpp, recover.cpp.
+#pragma once
+
+#include <ppmm/pmem/pool.hpp>
+#include <ppmm/sched/context.hpp>
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <stop_token>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <vector>
+
+namespace ppmm {
+
+/// A job of that name exists with another task, other arguments, or was begun by another build. Says which.
+struct job_mismatch : error { using error::error; };
+/// The pool holds another job that is not finished.
+struct job_unfinished : error { using error::error; };
+/// A task threw, or the job ran out of memory; the text is what the task's exception said. The job stays failed until it is dropped.
+struct job_failed : error { using error::error; };
+/// The stop token was raised: everything is committed, run again to go on.
+struct job_interrupted : error { using error::error; };
+/// Every worker was lost to (injected) hard faults; run again to go on.
+struct workers_lost : error { using error::error; };
+
+/// What the workers of a run did. Sums over all workers.
+struct run_statistics {
+  unsigned workers = 0;
+  double seconds = 0;               ///< from the call to the end
+  double to_first_work_ms = 0;      ///< from the call until the first task ran
+  std::uint64_t units = 0;          ///< of context::advance, committed, by all runs of the job: each counted exactly once
+  std::uint64_t commits = 0, steals = 0, lost_steals = 0, joins_first = 0, joins_second = 0;
+  std::uint64_t taken_back = 0;     ///< exposed children that their strand ran itself
+  std::uint64_t soft_faults = 0, hard_faults = 0, robberies = 0, restarts_of_tasks = 0;
+  std::uint64_t commit_ns = 0;      ///< time in commits
+  flush_counters flushed;
+};
+
+/// How a resumed job stands, told once before it goes on.
+struct resume_info {
+  std::uint64_t units_done = 0;     ///< of context::advance, committed
+  std::uint64_t units_lost = 0;     ///< were counted by the crashed run and are not committed
+  double lost_ms = 0;               ///< sum over workers of the time from the last commit to the last sign of life
+  double worst_lost_ms = 0;         ///< the largest of these
+  unsigned strands = 0;             ///< found in the pool
+};
+
+struct run_options {
+  unsigned workers = 0;                          ///< 0: one a usable core
+  bool pin = true;                               ///< pin workers to cores (more workers than cores are never pinned)
+  std::chrono::nanoseconds heartbeat{-1};        ///< between commits; negative: the durability level's default
+  bool commit_every_task = false;                ///< the paper's model: each task its own capsule
+  bool commits = true;                           ///< false: no durability at all (for measuring); the job cannot be resumed
+  std::stop_token stop = {};                          ///< commit and throw job_interrupted
+  std::uint64_t region = 0;                      ///< bytes of pool memory the job uses (see `region_of`)
+  std::uint64_t input = 0;                       ///< the user's mark for what the job works on; another mark is refused
+  double soft_fault_rate = 0;                    ///< probability at each persistent access that the worker loses its ephemeral state
+  double hard_fault_rate = 0;                    ///< … that it never comes back
+  std::uint64_t fault_seed = 1;
+  std::function<void(const resume_info&)> on_resume = nullptr;           ///< called on the calling thread before work goes on
+  std::function<void(std::uint64_t units)> on_progress = nullptr;        ///< called on the calling thread about ten times a second
+  run_statistics* statistics = nullptr;          ///< filled in at the end, also when run throws
+};
+
+namespace detail {
+struct root_task {
+  task_ref task;
+  std::uint32_t result_bytes;
+};
+void run_job(pool& p, std::string_view name, const root_task& root, const run_options& options, void* result);
+}  // namespace detail
+
+/// Runs the job of that name to its end and gives its result: starts it, resumes it, or, if it is finished, gives the
+/// stored result. Durable on return: the result and all the job wrote.
+/// Throws job_mismatch, job_unfinished, job_failed, job_interrupted, type_clash, corrupt_pool, medium_error.
+template <task_like Task>
+auto run(pool& p, std::string_view name, const Task& task, const run_options& options = {}) {
+  using result = typename step<task_result<Task>>::value_type;
+  static_assert(sizeof(result) <= layout::max_job_result, "a job's result is at most 256 bytes; put more into pool memory");
+  result value{};
+  Task root = task;  // its bytes are compared from run to run: the padding must not differ
+#if __has_builtin(__builtin_clear_padding)
+  __builtin_clear_padding(&root);
+#endif
+  detail::run_job(p, name, {detail::ref(root), sizeof(result)}, options, &value);
+  if constexpr (!std::is_void_v<task_result<Task>>) return value;
+}
+
+/// The pool memory of a job that asked for `bytes` (run_options::region): the same in every run of the job, zero or
+/// what an earlier job left there at its start. Written through views by tasks. Throws pool_too_small.
+std::span<std::byte> region_of(const pool& p, std::uint64_t bytes);
+
+/// Bytes that region_of can give while leaving room for stacklets.
+std::uint64_t max_region(const pool& p);
+
+}  // namespace ppmm

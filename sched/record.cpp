@@ -1,0 +1,115 @@
+#include <ppmm/sched/record.hpp>
+
+namespace ppmm::detail {
+namespace {
+
+/// Mixes every word and its position (multiply and fold, after Lemire's and Wang's multiply hashes). Not for enemies:
+/// it finds torn and scribbled records.
+class mixer {
+ public:
+  void add(std::uint64_t w) {
+    state_ = (state_ ^ w) * 0x9e3779b97f4a7c15u;
+    state_ ^= state_ >> 32;
+  }
+  std::uint32_t value() const { return static_cast<std::uint32_t>(state_ ^ state_ >> 29); }
+
+ private:
+  std::uint64_t state_ = 0x5050'4d4d;
+};
+
+std::uint32_t checksum(const record& r, unsigned lines) {
+  mixer m;
+  for (unsigned i = 0; i < lines; ++i) {
+    m.add(r.lines[i].sequence);
+    for (std::size_t w = 0; w < 7; ++w)
+      m.add(i == 0 && w == record_word::head ? r.lines[0].words[w] & 0xffff'ffff : r.lines[i].words[w]);
+  }
+  return m.value();
+}
+
+constexpr std::size_t first_line_bytes = 8;  // of arguments
+constexpr std::size_t line_bytes = 56;
+
+unsigned lines_for(std::size_t bytes) {
+  return bytes <= first_line_bytes ? 1 : static_cast<unsigned>(1 + (bytes - first_line_bytes + line_bytes - 1) / line_bytes);
+}
+
+}  // namespace
+
+const void* write_record(worker_slot& slot, const restart& r, std::size_t& bytes) {
+  record& buffer = slot.records[r.sequence & 1];
+  const unsigned lines = lines_for(r.bytes);
+  bytes = lines * sizeof(record_line);
+  record_line* line = buffer.lines;
+  line->sequence = r.sequence;
+  line->words[record_word::job] = r.job;
+  line->words[record_word::head] = record_head(r.kind, lines, r.bytes, 0);
+  line->words[record_word::at] = r.at;
+  line->words[record_word::type] = r.type;
+  line->words[record_word::progress] = r.progress;
+  line->words[record_word::when] = r.when;
+  line->words[record_word::arguments] = 0;
+  const std::byte* from = r.arguments;
+  std::size_t left = r.bytes;
+  std::size_t n = left < first_line_bytes ? left : first_line_bytes;
+  std::memcpy(&line->words[record_word::arguments], from, n);
+  for (from += n, left -= n; left > 0; from += n, left -= n) {
+    ++line;
+    n = left < line_bytes ? left : line_bytes;
+    line->sequence = r.sequence;
+    std::memset(line->words, 0, line_bytes);
+    std::memcpy(line->words, from, n);
+  }
+  buffer.lines[0].words[record_word::head] = record_head(r.kind, lines, r.bytes, checksum(buffer, lines));
+  return &buffer;
+}
+
+bool read_record(const record& buffer, restart& r) {
+  const record_line& first = buffer.lines[0];
+  const std::uint64_t head = first.words[record_word::head];
+  const auto kind = static_cast<unsigned>(head & 0xff);
+  const auto lines = static_cast<unsigned>(head >> 8 & 0xff);
+  const auto bytes = static_cast<std::uint16_t>(head >> 16 & 0xffff);
+  if (first.sequence == 0 || kind > static_cast<unsigned>(last_record_kind) || bytes > max_argument_bytes || lines != lines_for(bytes))
+    return false;
+  for (unsigned i = 1; i < lines; ++i)
+    if (buffer.lines[i].sequence != first.sequence) return false;
+  if (static_cast<std::uint32_t>(head >> 32) != checksum(buffer, lines)) return false;
+  r.sequence = first.sequence;
+  r.job = first.words[record_word::job];
+  r.kind = static_cast<record_kind>(kind);
+  r.at = first.words[record_word::at];
+  r.type = first.words[record_word::type];
+  r.progress = first.words[record_word::progress];
+  r.when = first.words[record_word::when];
+  r.bytes = bytes;
+  std::size_t done = bytes < first_line_bytes ? bytes : first_line_bytes;
+  std::memcpy(r.arguments, &first.words[record_word::arguments], done);
+  for (unsigned i = 1; i < lines; ++i) {
+    const std::size_t n = bytes - done < line_bytes ? bytes - done : line_bytes;
+    std::memcpy(r.arguments + done, buffer.lines[i].words, n);
+    done += n;
+  }
+  return true;
+}
+
+restart newest_record(const worker_slot& slot, std::uint64_t job) {
+  restart r[2];
+  const bool valid[2] = {read_record(slot.records[0], r[0]), read_record(slot.records[1], r[1])};
+  if (!valid[0] && !valid[1]) {
+    // Not even a sequence to trust: go on above whatever stands in the lines.
+    restart none;
+    const std::uint64_t a = slot.records[0].lines[0].sequence, b = slot.records[1].lines[0].sequence;
+    none.sequence = a > b ? a : b;
+    return none;
+  }
+  restart& newest = !valid[1] || (valid[0] && r[0].sequence > r[1].sequence) ? r[0] : r[1];
+  if (newest.job != job) {
+    restart none;
+    none.sequence = newest.sequence;
+    return none;
+  }
+  return newest;
+}
+
+}  // namespace ppmm::detail

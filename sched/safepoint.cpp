@@ -1,0 +1,231 @@
+/// What the fast path calls when it cannot go on by itself: the fuel is used up, or a frame's link is not zero.
+#include <ppmm/sched/worker.hpp>
+
+#include <fmt/core.h>  // format
+
+#include <algorithm>
+#include <cstring>
+
+namespace ppmm {
+
+using detail::after_left;
+using detail::frame;
+using detail::place;
+using detail::position;
+
+std::byte* context::grow(std::size_t bytes) { return worker_->grow(bytes); }
+bool context::poll_task(detail::task_ref next) { return worker_->poll(position::run(next, place(cur_))); }
+after_left context::left_done(frame* f) { return worker_->left_done(f); }
+bool context::pop_linked(frame* f) { return worker_->pop_linked(f); }
+
+void context::commit_task(detail::task_ref next, place to) {
+  cur_ = to.word;
+  worker_->again_.add();
+  worker_->commit(position::run(next, to));
+}
+void context::commit_right(frame* f) {
+  cur_ = place(f, detail::side::right).word;
+  worker_->again_.add();
+  worker_->commit(position::right(f));
+}
+void context::commit_continuation(frame* f) {
+  cur_ = f->parent;
+  if ((f->link & detail::link_flag::committed) != 0) worker_->touched_.push_back(f);
+  worker_->again_.add();
+  worker_->commit(position::continuation(f));
+}
+
+void context::deliver(place to, const void* value, std::size_t bytes) {
+  detail::worker& w = *worker_;
+  if (to.word == 0) {
+    w.result_.assign(static_cast<const std::byte*>(value), static_cast<const std::byte*>(value) + bytes);
+    return;
+  }
+  frame* f = to.parent();
+  const detail::node_type& type = w.type_of(f);
+  const auto which = static_cast<std::size_t>(to.which());
+  if (type.result[which] != bytes) throw corrupt_pool("a result does not fit its frame: the pool was written by another build");
+  std::memcpy(reinterpret_cast<std::byte*>(f) + type.offset[which], value, bytes);
+  w.touched_.push_back(f);
+}
+
+void context::advance(std::uint64_t units) { worker_->progress_ += units; }
+unsigned context::hard_id() const { return worker_->slot_; }
+unsigned context::soft_id() const { return worker_->soft_slot_; }
+
+/// What the capsule reads, unless it wrote it itself: a repeated capsule writes that again before it reads it.
+void context::note_read(const void* p, std::size_t n) {
+  detail::worker& w = *worker_;
+  const auto first = reinterpret_cast<std::uintptr_t>(p), last = first + n;
+  if (n == 0) return;
+  for (const auto& b : w.written_)
+    if (b.first <= first && last <= b.last) return;
+  w.read_hull_ = {std::min(w.read_hull_.first, first), std::max(w.read_hull_.last, last)};
+  if (!w.read_.empty() && w.read_.back().last == first)
+    w.read_.back().last = last;
+  else
+    w.read_.push_back({first, last});
+  if (w.read_.size() > 256) fuel_ = 0;  // looking through them would cost more than a commit
+}
+
+/// The write-after-read rule (Blelloch et al. 2018, section 3): a capsule that overwrites what it has read cannot be repeated.
+void context::note_write(const void* p, std::size_t n) {
+  detail::worker& w = *worker_;
+  const auto first = reinterpret_cast<std::uintptr_t>(p), last = first + n;
+  if (n == 0) return;
+  w.access();
+  if (w.read_hull_.overlaps(first, last))
+    for (const auto& b : w.read_)
+      if (b.overlaps(first, last)) throw detail::overwrite{p, n};
+  if (!w.written_.empty() && w.written_.back().last == first)
+    w.written_.back().last = last;
+  else
+    w.written_.push_back({first, last});
+}
+
+namespace detail {
+
+void overwrites_its_own_input(const overwrite& o) {
+  throw error(fmt::format("a task opens {} bytes at {} for writing that it has itself opened for reading: repeated after a crash it would read its own "
+                          "output; write elsewhere, or read and write in two tasks", o.bytes, o.address));
+}
+
+/// Room for a frame that does not fit where the last one went: beyond the newest committed frame, or in a further chunk.
+std::byte* worker::grow(std::size_t bytes) {
+  access();
+  const place p(cx_.cur_);
+  if (p.word != 0 && (p.parent()->link & link_flag::committed) == 0) p.parent()->link |= link_flag::last_in_chunk;  // its pop comes back here
+  if (cx_.limit_ == gap_last_ && gap_last_ != nullptr) {
+    cx_.limit_ = stack_.end();
+    if (static_cast<std::size_t>(cx_.limit_ - high_top_) >= bytes) return high_top_;
+  }
+  stack_.grow();
+  cx_.limit_ = stack_.end();
+  return stack_.begin();
+}
+
+/// A smaller gap would be left and entered again at every few forks; it grows with the next commits.
+constexpr std::ptrdiff_t min_gap = 32 * frame_alignment;
+
+/// A committed frame is popped: the last record reaches it and what stands above it, so its memory may not be reused
+/// before the next commit. What is free is the gap between its parent's end and itself, left by frames that earlier
+/// records reached. Without using it a strand would creep up its stacklet, by some frames at each commit.
+///
+/// Invariants after crash: the last record reaches the popped frame, its ancestors and what stands above it; the gap lies
+/// between a frame and its parent on that chain, so nothing that is written there is reached.
+/// Recovery: none is needed; `take_up_stack` begins above the newest frame that the record reaches.
+void worker::open_gap(const frame* popped) {
+  const place to(popped->parent);
+  const std::uint32_t chunk = team_.img.chunk_of(popped);
+  std::byte* const start = reinterpret_cast<std::byte*>(const_cast<frame*>(popped));
+  std::byte *first = nullptr, *last = start;
+  if (to.word == 0 || is_stolen_edge(to)) {
+    first = team_.img.chunk(chunk);
+    if (!stack_.is_base(chunk)) return;
+  } else {
+    frame* parent = to.parent();
+    first = reinterpret_cast<std::byte*>(parent) + frame_bytes(parent->type);
+    if (team_.img.chunk_of(parent) != chunk) last = team_.img.chunk(team_.img.chunk_of(parent)) + chunk_bytes;
+  }
+  if (last - first < min_gap) return;  // the room that is used now lies above, and stays as good as it is
+  stack_.shrink_to(high_chunk_);
+  cx_.top_ = gap_first_ = first;
+  cx_.limit_ = gap_last_ = last;
+}
+
+/// A safe point: `next` is about to run. Commits when it is time. False: the caller must detach, for the run stops, or
+/// the C++ stack is used up and the strand goes on from its record.
+bool worker::poll(const position& next) {
+  access();
+  const std::uint64_t now = ticks();
+  durable_.live_when.store(now);
+  durable_.live_progress.store(progress_);
+  const bool stop = team_.over();
+  const bool low = reinterpret_cast<std::uintptr_t>(__builtin_frame_address(0)) < stack_low_;
+  const auto since = static_cast<double>(now - last_commit_);
+  const bool hungry = team_.idle.load(std::memory_order_relaxed) > 0 && team_.workers.size() > 1;
+  // While workers are idle, children are offered four times as often.
+  const bool due = team_.options.commits && since >= (hungry ? team_.heartbeat_ticks / 4 : team_.heartbeat_ticks);
+  if (stop || low || due || cx_.commit_next_ || team_.options.commit_every_task) commit(next);
+  refuel(now);
+  if (slow_tasks_ && next.kind == record_kind::run && next.to.word != 0 && (next.to.parent()->link & link_flag::committed) == 0)
+    next.to.parent()->link |= link_flag::watched;
+  if (low) resume_own_record_ = true;
+  return !stop && !low;
+}
+
+/// Chooses how many safe points may pass until the clock is looked at again: about a sixteenth of a heartbeat's worth.
+void worker::refuel(std::uint64_t now) {
+  const double target = team_.heartbeat_ticks / 16;
+  const auto took = static_cast<double>(now - last_poll_);
+  const auto granted = static_cast<double>(fuel_granted_);
+  fuel_granted_ = static_cast<std::int64_t>(std::clamp(granted * target / std::max(took, 1.0), 1.0, std::min(2 * granted, 512.0)));
+  slow_tasks_ = took / granted > target;
+  last_poll_ = now;
+  cx_.fuel_ = team_.options.commit_every_task || injecting_ ? 0 : fuel_granted_ - 1;
+}
+
+/// The left child of f is done and its result stored; f's link says that this needs a look.
+after_left worker::left_done(frame* f) {
+  if ((f->link & link_flag::committed) != 0) {
+    touched_.push_back(f);
+    if (!candidates_.empty() && candidates_.back() == f) candidates_.pop_back();
+    exposed_ = std::min(exposed_, candidates_.size());
+    const exposure e = link_exposure(f->link);
+    if (e.generation != 0) touched_slots_.push_back(&team_.img.slot(e.slot));  // whatever it says is acted on [M]
+    if (e.generation != 0 && is_live(e, f)) {
+      exposure_slot& s = team_.img.slot(e.slot);
+      const std::uint64_t available = right_word(e.generation, right_state::available), inlined = right_word(e.generation, right_state::inlined);
+      // Taking the child back: by the word that thieves use. What it says now goes with the next commit [M].
+      access();
+      const bool was_available = s.right.load() == available;
+      s.right.cam(available, inlined);
+      const std::uint64_t right = s.right.load();
+      if (right >> 32 == e.generation && static_cast<right_state>(right & 3) == right_state::stolen)
+        return arrive(f, side::left, e) ? after_left::joined : after_left::gone;
+      if (was_available && right == inlined) {  // else it was taken back before a fault, and the slot is free or reused
+        taken_back_.add();
+        hints_.pop_if(e);
+        team_.shelves[image::home_of(e.slot)].give_back(e.slot);  // at once: a later generation is no longer this frame's
+      }
+    }
+  }
+  cx_.cur_ = place(f, side::right).word;
+  if (--cx_.fuel_ >= 0) return after_left::run_right;
+  return poll(position::right(f)) ? after_left::run_right : after_left::gone;
+}
+
+/// f's children are done and their results stored; its link says that its memory may not simply be reused, or that
+/// this is a safe point worth a look at the clock.
+bool worker::pop_linked(frame* f) {
+  if (--cx_.fuel_ < 0) {
+    if ((f->link & link_flag::committed) != 0) touched_.push_back(f);
+    if (!poll(position::continuation(f))) return false;
+  }
+  while (!touched_.empty() && touched_.back() == f) touched_.pop_back();  // no later record reaches its results
+  if ((f->link & link_flag::committed) != 0) {
+    open_gap(f);
+    return true;
+  }
+  cx_.top_ = reinterpret_cast<std::byte*>(f);
+  if ((f->link & link_flag::last_in_chunk) != 0) {
+    if (gap_first_ <= cx_.top_ && cx_.top_ < gap_last_) {
+      cx_.limit_ = gap_last_;
+    } else {
+      stack_.shrink_to(team_.img.chunk_of(f));
+      cx_.limit_ = stack_.end();
+    }
+  }
+  return true;
+}
+
+void worker::access() {
+  if (!injecting_) [[likely]]
+    return;
+  const double roll = std::uniform_real_distribution<>()(dice_);
+  if (roll < team_.options.hard_fault_rate) throw hard_fault{};
+  if (roll < team_.options.hard_fault_rate + team_.options.soft_fault_rate) throw soft_fault{};
+}
+
+}  // namespace detail
+}  // namespace ppmm

@@ -1,0 +1,165 @@
+/// One worker: a thread that lives in a worker slot of the pool and executes one strand at a time.
+///
+/// Everything in here is ephemeral: a soft fault loses it, and the worker goes on from its record. The protocol is in
+/// the .cpp files, one operation each, in the order in which things happen: commit, steal, join, adopt.
+#pragma once
+
+#include <ppmm/pmem/persist.hpp>
+#include <ppmm/sched/clock.hpp>
+#include <ppmm/sched/context.hpp>
+#include <ppmm/sched/deque.hpp>
+#include <ppmm/sched/record.hpp>
+#include <ppmm/sched/stacklet.hpp>
+#include <ppmm/sched/team.hpp>
+
+#include <atomic>
+#include <cstdint>
+#include <optional>
+#include <random>
+#include <vector>
+
+namespace ppmm::detail {
+
+/// Where a strand goes on: what is about to run.
+struct position {
+  record_kind kind = record_kind::idle;  // run, right or continuation
+  place to;                              // run: the place of the task's value. Else: a frame (and its right side)
+  task_ref task{};                       // run only
+
+  static position run(task_ref t, place value_to) { return {record_kind::run, value_to, t}; }
+  static position right(frame* f) { return {record_kind::right, place(f, side::right), {}}; }
+  static position continuation(frame* f) { return {record_kind::continuation, place(f, side::right), {}}; }
+};
+
+/// Thrown to the worker's loop by the fault injector: the ephemeral state is lost, or the worker is.
+struct soft_fault {};
+struct hard_fault {};
+
+/// A value that its worker writes and others read for the record.
+class tally {
+ public:
+  void add(std::uint64_t n = 1) { value_.store(value_.load(std::memory_order_relaxed) + n, std::memory_order_relaxed); }
+  std::uint64_t get() const { return value_.load(std::memory_order_relaxed); }
+
+ private:
+  std::atomic<std::uint64_t> value_{0};
+};
+
+class alignas(64) worker {
+ public:
+  worker(team& t, unsigned index, unsigned slot);
+
+  /// The thread's body: until the job is over or the worker is lost.
+  void live();
+
+  hint_deque& hints() { return hints_; }
+  void count(run_statistics& s) const;
+  unsigned slot() const { return slot_; }
+
+ private:
+  friend class ppmm::context;
+
+  // ---- worker.cpp: the loop, and running a strand from a position by the thunks of its frames
+  void enter_slot();
+  std::optional<position> find_work();
+  void execute(position next);
+  bool looks_over(unsigned& rounds);       // backs off; true if the job is over
+  position start_root();
+  void finish();
+  void tell_result(const restart& done);
+  void forget();                           // soft fault: everything ephemeral goes
+
+  // ---- safepoint.cpp: what the fast path calls when it cannot go on by itself
+  bool poll(const position& next);         // false: detach
+  after_left left_done(frame* f);
+  bool pop_linked(frame* f);
+  std::byte* grow(std::size_t bytes);
+  void open_gap(const frame* popped);
+  void refuel(std::uint64_t now);
+  void access();                           // a persistent access: the fault injector's chance
+
+  // ---- commit.cpp
+  void commit(const position& next);
+  void flush_new_frames(place newest);
+  void flush_touched();
+  void expose_some();
+  void publish_exposed();
+  void persist_record(restart& r);         // r.sequence, job, progress and when are filled in
+  void settle();                           // after a record: what it no longer reaches is free
+  void rebase(place newest);               // the next frame goes on top of this one
+  void stand_on(std::byte* top);           // the next frame goes here, in the stacklet's top chunk
+
+  // ---- steal.cpp
+  std::optional<position> steal_from(worker& victim);
+  std::optional<position> steal(exposure e);
+  std::optional<position> finish_steal(exposure e, identity thief);
+
+  // ---- join.cpp
+  std::optional<position> arrive(frame* f, side s, exposure e);   // nullopt: somebody else goes on, or has gone on
+  std::optional<position> finish_arrive(exposure e, side s);
+
+  // ---- adopt.cpp
+  std::optional<position> resume(const restart& r);
+  std::optional<position> rob_a_grave();
+  std::optional<position> finish_rob(unsigned slot, std::uint32_t life, identity robber);
+  void take_up_stack(place newest);        // the stacklet of a strand whose newest frame this is
+  void find_candidates(place newest);      // its frames that may be exposed
+
+  bool is_live(exposure e, const frame* f) const;  // does the frame's link count?
+  bool is_stolen_edge(place p) const;              // was the strand that stands at p started by a theft of p?
+  const node_type& type_of(const frame* f) const;
+
+  team& team_;
+  const unsigned index_;                   // in the team
+  const unsigned slot_;                    // in the pool
+  worker_slot& durable_;
+  context cx_;
+  persister persister_;
+  hint_deque hints_;
+  identity self_;
+  unsigned soft_slot_;
+  std::uint64_t sequence_ = 0;             // of the newest record
+  std::uint64_t progress_ = 0;             // units, committed or not
+  std::vector<std::byte> result_;          // of the root task, if it ended here
+
+  // The strand.
+  stacklet stack_;
+  // Below frames that were popped but that the last record reaches there is free memory: the gap (see open_gap). Above
+  // the newest frame that it reaches stands everything that does not fit into it.
+  std::byte* high_top_ = nullptr;
+  std::uint32_t high_chunk_ = no_chunk;
+  std::byte* gap_first_ = nullptr;
+  std::byte* gap_last_ = nullptr;
+  std::vector<frame*> candidates_;         // committed frames on whose left side the strand stands, outermost first
+  std::size_t exposed_ = 0;                // of them, from the start: looked at for exposing
+  bool resume_own_record_ = true;
+  restart resumed_;                        // what a resumed task's arguments are read from
+
+  // The capsule: since the last commit.
+  std::vector<frame*> touched_;            // committed frames that got a result
+  std::vector<exposure_slot*> touched_slots_;
+  struct byte_range {
+    std::uintptr_t first, last;
+    bool overlaps(std::uintptr_t f, std::uintptr_t l) const { return f < last && first < l; }
+  };
+  std::vector<byte_range> written_, read_;
+  byte_range read_hull_{~std::uintptr_t{0}, 0};
+  std::vector<exposure> fresh_;            // exposures of the commit under way
+  std::vector<std::uint32_t> joined_slots_;  // free once the next own record is durable
+
+  // Time.
+  std::uint64_t last_commit_ = 0, last_poll_ = 0;
+  std::int64_t fuel_granted_ = 1;
+  bool slow_tasks_ = false;                // a task takes a good part of a heartbeat: look at the clock at every safe point
+
+  std::uintptr_t stack_low_ = 0;           // of the C++ stack: below this a strand is detached
+
+  // Fault injection.
+  bool injecting_ = false;
+  std::mt19937_64 dice_;
+
+  tally commits_, steals_, lost_steals_, joins_first_, joins_second_, taken_back_, soft_faults_, hard_faults_, robberies_, again_, commit_ticks_;
+  tally flushes_, lines_, bytes_, fences_, flush_ns_;
+};
+
+}  // namespace ppmm::detail

@@ -1,0 +1,98 @@
+/// What the tests of algo share: a pool, the ways to run a job, a seed.
+#pragma once
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+#include <ppmm/ppmm.hpp>
+
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <random>
+#include <span>
+#include <string>
+
+#include "seed.hpp"
+
+namespace ppmm::test {
+
+/// How a job is run: every promise holds in all of these ways.
+struct way {
+  const char* name;
+  unsigned workers;
+  bool every_task;
+  double soft_fault_rate;
+};
+inline constexpr way ways[] = {
+    {"OneWorker", 1, false, 0},
+    {"TwoWorkers", 2, false, 0},
+    {"FourWorkers", 4, false, 0},
+    {"EveryTask", 2, true, 0},
+    {"SoftFaults", 2, false, 0.01},
+    {"OneWorkerWithSoftFaults", 1, false, 0.01},
+    {"EveryTaskAndSoftFaults", 4, true, 0.001},
+};
+
+class Algorithm : public ::testing::TestWithParam<way> {
+ protected:
+  static constexpr std::uint64_t region_bytes = std::uint64_t{48} << 20;
+
+  Algorithm() : pool_(make(file())) {}
+  ~Algorithm() override { std::filesystem::remove(file()); }
+
+  /// Pool memory for `count` elements, one call after the other.
+  template <class T>
+  out<T> array(std::size_t count) {
+    const std::span<std::byte> bytes = region_of(pool_, region_bytes).subspan(used_, count * sizeof(T));
+    used_ += (bytes.size() + 63) / 64 * 64;
+    return {reinterpret_cast<T*>(bytes.data()), count};
+  }
+
+  template <class Task>
+  auto run(const Task& task) {
+    run_options how;
+    how.workers = GetParam().workers;
+    how.pin = false;  // the tests run side by side
+    how.commit_every_task = GetParam().every_task;
+    how.soft_fault_rate = GetParam().soft_fault_rate;
+    how.fault_seed = seed();
+    how.heartbeat = std::chrono::microseconds(20);
+    how.region = region_bytes;
+    how.on_progress = [this](std::uint64_t units) { units_ = units; };
+    how.statistics = &statistics_;
+    return ppmm::run(pool_, "job " + std::to_string(++jobs_ % 8), task, how);
+  }
+  /// Before the same name comes round again.
+  void forget_jobs() {
+    for (const auto& job : pool_.jobs()) pool_.drop_job(job.name);
+  }
+
+  template <class T>
+  static std::span<T> elements(const out<T>& a) {
+    return {a.address(), a.size()};
+  }
+
+  run_statistics statistics_;
+
+ private:
+  static std::filesystem::path file() {
+    const std::filesystem::path where = std::filesystem::exists("/dev/shm") ? "/dev/shm" : ::testing::TempDir();
+    return where / ("ppmm-algo-" + std::to_string(getpid()) + ".pool");
+  }
+  static pool make(const std::filesystem::path& at) {
+    pool_options how;
+    how.size = region_bytes + (std::size_t{32} << 20);
+    how.max_workers = 8;
+    how.level = durability::process;
+    return pool::create(at, how);
+  }
+
+  pool pool_;
+  std::uint64_t used_ = 0, units_ = 0;
+  unsigned jobs_ = 0;
+};
+
+inline std::string name_of(const ::testing::TestParamInfo<way>& info) { return info.param.name; }
+
+}  // namespace ppmm::test

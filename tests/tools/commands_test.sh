@@ -1,0 +1,96 @@
+#!/bin/bash
+# create, info, check, jobs, fib, nqueens.
+. "$(dirname "$0")/lib.sh"
+
+"$PPMM" --version | grep -q '^ppmm [0-9]' || fail "--version"
+"$PPMM" --help | grep -q nqueens || fail "--help"
+for command in sort fib nqueens create info check jobs; do
+  "$PPMM" $command --help > /dev/null || fail "$command --help"
+done
+
+[[ $("$PPMM" fib 27) == 196418 ]] || fail "fib 27"
+[[ $("$PPMM" fib 0) == 0 && $("$PPMM" fib 1) == 1 ]] || fail "fib 0, 1"
+for known in 1:1 3:0 8:92 11:2680; do
+  [[ $("$PPMM" nqueens ${known%:*} --workers 4) == "${known#*:}" ]] || fail "nqueens ${known%:*}"
+done
+[[ -z $(ls ./*.ppmm 2> /dev/null) ]] || fail "left behind: $(ls)"
+"$PPMM" fib 20 --statistics 2> log > /dev/null
+grep -q commits log || fail "--statistics"
+
+"$PPMM" create a --size 32M --durability process --max-workers 8 > log
+grep -q '8 workers' log || fail "create: $(cat log)"
+expect 1 'a' "$PPMM" create a --size 32M
+expect 2 'size' "$PPMM" create b --size 1K
+expect 2 'address' "$PPMM" create b --size 32M --address 17
+[[ ! -e b ]] || fail "a pool of a refused creation"
+"$PPMM" create b --size 1G --sparse > /dev/null
+(($(stat -c %b b) * 512 < 200000000)) || fail "--sparse reserved $(stat -c %b b) blocks"
+rm b
+
+"$PPMM" info a > log
+grep -q 'by nobody' log && grep -q 'up to 8' log || fail "info: $(cat log)"
+"$PPMM" check a > log || fail "check: $(cat log)"
+[[ -z $("$PPMM" jobs a) ]] || fail "jobs of an empty pool"
+
+# A job stays in a named pool, with its result, until it is dropped.
+[[ $("$PPMM" fib 25 --pool a) == 75025 ]] || fail "fib 25"
+[[ $("$PPMM" fib 25 --pool a) == 75025 ]] || fail "fib 25 again"
+[[ $("$PPMM" nqueens 6 --pool a --workers 3) == 4 ]] || fail "nqueens 6"
+"$PPMM" jobs a | grep -q '^fib 25 .*finished' || fail "jobs: $("$PPMM" jobs a)"
+"$PPMM" jobs a --json | grep -q '"name": "nqueens 6"' || fail "jobs --json"
+"$PPMM" info a | grep -q '"fib 25", finished' || fail "info: $("$PPMM" info a)"
+expect 1 'no job' "$PPMM" jobs a --drop "fib 26"
+"$PPMM" jobs a --drop "fib 25"
+! "$PPMM" jobs a | grep -q 'fib 25' || fail "--drop"
+"$PPMM" check a > log || fail "check: $(cat log)"
+
+# A job that was killed: seen by info and check, an obstacle to others, resumed by itself; also one in use.
+"$PPMM" fib 45 --pool a --workers 2 --progress none > answer &
+pid=$!
+for ((i = 0; i < 1000; ++i)); do "$PPMM" info a 2> /dev/null | grep -q 'worker 0: ' && break || sleep 0.01; done
+"$PPMM" info a > log || fail "info of a pool in use: $(cat log)"
+grep -q "by process $pid" log && grep -q '"fib 45", running' log || fail "info of a pool in use: $(cat log)"
+"$PPMM" check a > log || fail "check of a pool in use: $(cat log)"
+expect 1 "$pid" "$PPMM" fib 20 --pool a
+sleep 0.2
+kill -KILL $pid
+wait $pid 2> /dev/null || true
+"$PPMM" info a > log
+grep -q 'unfinished' log && grep -q 'units of work committed' log || fail "info after a kill: $(cat log)"
+"$PPMM" check a > log || fail "check after a kill: $(cat log)"
+grep -q 'frames in' log || fail "check after a kill: $(cat log)"
+expect 1 'fib 45' "$PPMM" fib 20 --pool a
+"$PPMM" jobs a --drop 'fib 45'
+[[ $("$PPMM" fib 20 --pool a) == 6765 ]] || fail "fib 20"
+
+# Killed and resumed, with other numbers of workers. A build with sanitizers is some hundred times slower.
+start=$(date +%s%N)
+"$PPMM" fib 26 > /dev/null
+n=38 answer=39088169
+(($(date +%s%N) - start < 200000000)) || n=30 answer=832040
+rounds=0
+while :; do
+  "$PPMM" fib $n --pool a --workers $((1 + RANDOM % 4)) --progress plain > got 2> log &
+  pid=$!
+  after=$(((50 + RANDOM % 200) * (4 + rounds) / 4))  # ms; longer and longer, for slow builds
+  sleep "$((after / 1000)).$(printf '%03d' $((after % 1000)))"
+  kill -KILL $pid 2> /dev/null || true
+  status=0
+  wait $pid 2> /dev/null || status=$?
+  [[ $status != 0 ]] || break
+  rounds=$((rounds + 1))
+  ((rounds < 50)) || fail "fib $n never ends"
+done
+[[ $(cat got) == "$answer" ]] || fail "fib $n after $rounds kills: $(cat got)"
+echo "fib $n after $rounds kills"
+
+# Damage is told, not executed.
+cp a damaged
+printf 'XXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXX' | dd of=damaged bs=1 seek=0 conv=notrunc status=none
+! "$PPMM" check damaged > log || fail "check did not see a broken header"
+grep -q PROBLEM log || fail "check: $(cat log)"
+expect 1 'damaged' "$PPMM" fib 20 --pool damaged
+truncate -s 20M a
+! "$PPMM" check a > log || fail "check did not see a truncated file"
+expect 1 'a' "$PPMM" check missing
+echo "good"

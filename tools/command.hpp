@@ -1,0 +1,26 @@
+/// The subcommands: each adds itself to the command line and runs when it was chosen.
+#pragma once
+
+#include <CLI/CLI.hpp>
+
+#include <string>
+
+namespace ppmm::tools {
+
+void add_sort(CLI::App& app);
+void add_fib(CLI::App& app);
+void add_nqueens(CLI::App& app);
+void add_create(CLI::App& app);
+void add_info(CLI::App& app);
+void add_check(CLI::App& app);
+void add_jobs(CLI::App& app);
+
+/// Thrown by a subcommand that has said what there is to say: ends the command with this exit status.
+struct exit_status {
+  int code;
+};
+
+/// The command line as it was typed, quoted for a shell.
+const std::string& command_line();
+
+}  // namespace ppmm::tools

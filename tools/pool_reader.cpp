@@ -1,0 +1,101 @@
+#include "pool_reader.hpp"
+
+#include "job_words.hpp"
+
+#include <ppmm/sched/type.hpp>
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <memory>
+#include <system_error>
+
+namespace ppmm::tools {
+
+using detail::record_kind;
+
+pool_reader::pool_reader(const pool_report& report) : facts_(*report.facts), file_(report.file.string()) {
+  fd_ = open(file_.c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd_ < 0) throw error(fmt::format("cannot open {}: {}", file_, std::system_category().message(errno)));
+}
+
+pool_reader::~pool_reader() { close(fd_); }
+
+void pool_reader::read(std::uint64_t offset, void* to, std::size_t bytes) const {
+  if (pread(fd_, to, bytes, static_cast<off_t>(offset)) != static_cast<ssize_t>(bytes))
+    throw error(fmt::format("cannot read {} bytes of {} at {}", bytes, file_, offset));
+}
+
+std::vector<worker_state> pool_reader::workers() const {
+  const auto slot = std::make_unique<detail::worker_slot>();
+  std::vector<worker_state> all;
+  for (unsigned i = 0; i < facts_.max_workers; ++i) {
+    read(facts_.segments.at(0).offset + i * sizeof *slot, slot.get(), sizeof *slot);
+    worker_state w;
+    w.slot = i;
+    w.owner = slot->owner.load();
+    w.live_when = slot->live_when.load();
+    w.live_progress = slot->live_progress.load();
+    for (const detail::record& buffer : slot->records) {
+      detail::restart r;
+      if (read_record(buffer, r)) {
+        if (!w.record || w.record->sequence < r.sequence) w.record = r;
+      } else if (buffer.lines[0].sequence != 0) {
+        w.damaged = true;
+      }
+    }
+    if (w.record) w.damaged = false;  // the other was being written
+    all.push_back(w);
+  }
+  return all;
+}
+
+exposure_words pool_reader::exposure(std::uint32_t slot) const {
+  exposure_words words{};
+  read(facts_.segments.at(0).offset + facts_.max_workers * sizeof(detail::worker_slot) +
+           slot * sizeof(detail::exposure_slot),
+       &words, sizeof words);
+  return words;
+}
+
+std::optional<frame_head> pool_reader::frame(std::uint64_t address) const {
+  if (address % detail::frame_alignment != 0 || address < facts_.base_address) return std::nullopt;
+  const std::uint64_t offset = address - facts_.base_address;
+  const bool inside = std::ranges::any_of(facts_.segments, [&](const layout::segment_entry& s) {
+    return offset >= s.offset && offset - s.offset <= s.size - sizeof(frame_head);
+  });
+  if (!inside) return std::nullopt;
+  frame_head head{};
+  read(offset, &head, sizeof head);
+  return head;
+}
+
+std::string describe(const detail::restart& r) {
+  switch (r.kind) {
+    case record_kind::idle:
+      return "idle";
+    case record_kind::run: {
+      const detail::node_type* type = detail::find_type(r.type);
+      if (type == nullptr) return fmt::format("about to run task {:#x}, which this program does not know", r.type);
+      return fmt::format("about to run {}", readable_task(type->readable_name()));
+    }
+    case record_kind::right:
+      return fmt::format("about to run the right child of the frame at {:#x}", r.at);
+    case record_kind::continuation:
+      return fmt::format("about to run the continuation of the frame at {:#x}", r.at);
+    case record_kind::steal:
+      return fmt::format("about to steal from exposure slot {}", r.exposed().slot);
+    case record_kind::arrive:
+      return fmt::format("about to arrive at the join in exposure slot {}", r.exposed().slot);
+    case record_kind::rob:
+      return fmt::format("about to take over from worker {}", r.at >> 32);
+    case record_kind::done:
+      return "done: has the result";
+  }
+  return "unknown";
+}
+
+}  // namespace ppmm::tools
