@@ -17,17 +17,17 @@ std::optional<position> worker::resume(const restart& r) {
     case record_kind::run: {
       const node_type* type = find_type(r.type);
       if (type == nullptr || type->run == nullptr || type->bytes != r.bytes) throw corrupt_pool("a record names a task that this program does not have");
-      take_up_stack(r.to());
+      stand_on(r.to());
       find_candidates(r.to());
       resumed_ = r;  // the position points to its arguments
       return position::run({type, resumed_.arguments}, r.to());
     }
     case record_kind::right:
-      take_up_stack(r.to());
+      stand_on(r.to());
       find_candidates(r.to());
       return position::right(r.to().parent());
     case record_kind::continuation:
-      take_up_stack(place(r.to().parent(), side::left));
+      stand_on(place(r.to().parent(), side::left));
       find_candidates(place(r.to().parent()->parent));
       return position::continuation(r.to().parent());
     case record_kind::steal:
@@ -96,10 +96,7 @@ std::optional<position> worker::finish_rob(unsigned slot, std::uint32_t life, id
   durable_.live_progress.store(progress_);
   soft_slot_ = slot;
   // A worker that died in this process leaves a stacklet; one that died with its process does not.
-  if (worker* w = team_.living_in(slot)) {
-    stack_.clear();
-    stack_.adopt(w->stack_.let_go());
-  }
+  if (worker* w = team_.living_in(slot)) stack_.take_over(w->stack_);
   return resume(r);
 }
 
@@ -121,21 +118,13 @@ void worker::enter_slot() {
   persister_.persist(&durable_.owner, sizeof durable_.owner);
 }
 
-void worker::take_up_stack(place newest) {
-  frame* f = newest.parent();
-  if (f != nullptr && !is_stolen_edge(newest)) {
-    const std::uint32_t chunk = team_.img.chunk_of(f);
-    if (!stack_.has(chunk)) {
-      stack_.clear();
-      stack_.adopt(chunk);
-    }
-    stack_.shrink_to(chunk);
-    stand_on(reinterpret_cast<std::byte*>(f) + frame_bytes(f->type));
-  } else {
-    stack_.shrink_to_base();
-    if (stack_.empty()) stack_.grow();
-    stand_on(stack_.begin());
-  }
+/// A strand that a theft has started stands on a stacklet of its own, whose lowest frame's parent is in the victim's.
+void worker::stand_on(place newest) {
+  const frame* f = newest.parent();
+  if (f != nullptr && !is_stolen_edge(newest))
+    stack_.stand_on(f);
+  else
+    stack_.stand_on_base();
 }
 
 /// Only frames on whose left side the strand stands, and none beyond the theft that started it [M]. Those still

@@ -40,7 +40,7 @@ void worker::commit(const position& next) {
   }
   persist_record(r);
   publish_exposed();
-  rebase(next.to);
+  stand_on(next.to);
   commits_.add();
   commit_ticks_.add(ticks() - start);
 }
@@ -135,25 +135,6 @@ void worker::settle() {
   // ARRIVE must find CLAIMED in it.
   for (const std::uint32_t s : joined_slots_) team_.shelves[image::home_of(s)].give_back(s);
   joined_slots_.clear();
-}
-
-/// Nothing above the newest frame is reached by a record any more.
-void worker::rebase(place newest) {
-  frame* f = newest.parent();
-  if (f != nullptr && !is_stolen_edge(newest)) {
-    stack_.shrink_to(team_.img.chunk_of(f));
-    stand_on(reinterpret_cast<std::byte*>(f) + frame_bytes(f->type));
-  } else {
-    stack_.shrink_to_base();
-    stand_on(stack_.begin());
-  }
-}
-
-void worker::stand_on(std::byte* top) {
-  cx_.top_ = high_top_ = top;
-  cx_.limit_ = stack_.end();
-  high_chunk_ = stack_.top();
-  gap_first_ = gap_last_ = nullptr;
 }
 
 }  // namespace ppmm::detail

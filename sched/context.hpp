@@ -154,10 +154,10 @@ class context {
   template <class Frame>
   Frame* push() {
     static_assert(sizeof(Frame) < detail::chunk_bytes, "a frame's captures and arguments are too large; put them into pool memory");
-    std::byte* at = top_;
-    if (static_cast<std::size_t>(limit_ - at) < sizeof(Frame)) [[unlikely]]
+    std::byte* at = room_.top;
+    if (static_cast<std::size_t>(room_.limit - at) < sizeof(Frame)) [[unlikely]]
       at = grow(sizeof(Frame));
-    top_ = at + sizeof(Frame);
+    room_.top = at + sizeof(Frame);
     Frame* f = ::new (static_cast<void*>(at)) Frame;  // members are trivial: nothing is written
     f->parent = cur_;
     f->link = 0;
@@ -178,8 +178,7 @@ class context {
   void note_read(const void* p, std::size_t n);
   void note_write(const void* p, std::size_t n);
 
-  std::byte* top_ = nullptr;    // where the next frame goes
-  std::byte* limit_ = nullptr;  // end of its chunk
+  detail::room room_;           // for the next frame
   std::uintptr_t cur_ = 0;      // place of the running task's value
   std::int64_t fuel_ = 0;       // safe points until the clock is looked at
   bool split_wanted_ = false;
@@ -230,7 +229,7 @@ class [[nodiscard]] fork_call {
         f->right_result.set(right_value);
         if (!cx.pop_linked(f)) return result::detached();
       } else {
-        cx.top_ = reinterpret_cast<std::byte*>(f);
+        cx.room_.top = reinterpret_cast<std::byte*>(f);
       }
     } else {
       right_value = f->right_result.get();
@@ -274,7 +273,7 @@ class [[nodiscard]] child_call {
       f->left.set(a.value());
       if (!cx.pop_linked(f)) return result::detached();
     } else {
-      cx.top_ = reinterpret_cast<std::byte*>(f);
+      cx.room_.top = reinterpret_cast<std::byte*>(f);
     }
     cx.cur_ = f->parent;
     return restartable([&] { return call_continuation(k, cx, a.value()); },

@@ -12,6 +12,12 @@
 
 namespace ppmm::detail {
 
+/// Where the next frame goes, up to the end of what is free there. Ephemeral.
+struct room {
+  std::byte* top = nullptr;
+  std::byte* limit = nullptr;
+};
+
 /// Bytes for a durable value that need not be there yet: a child's result, a closure.
 template <class T>
 struct held {

@@ -46,13 +46,7 @@ std::optional<position> worker::finish_arrive(exposure e, side s) {
   // No record reaches what this strand stacked above the frame. After FIRST somebody else may go on there at once, so
   // everything that belongs to the frame's stacklet is let go before. (Where the claim is ours already, the frame's
   // stacklet is too.)
-  if (slot.join.load() != claimed) {
-    if (s == side::left && stack_.has(team_.img.chunk_of(f))) {
-      stack_.shrink_to(team_.img.chunk_of(f));
-      stack_.let_go();
-    }
-    stack_.clear();
-  }
+  if (slot.join.load() != claimed) stack_.leave(s == side::left ? f : nullptr);
 
   slot.join.cam(none, first);
   persister_.persist(&slot, sizeof slot);
@@ -73,7 +67,7 @@ std::optional<position> worker::finish_arrive(exposure e, side s) {
   if (std::find(joined_slots_.begin(), joined_slots_.end(), e.slot) == joined_slots_.end()) joined_slots_.push_back(e.slot);
   f->link = link_flag::committed;  // nobody else comes here any more; flushed with the next commit
   touched_.push_back(f);
-  take_up_stack(place(f, side::left));
+  stand_on(place(f, side::left));
   if (auto candidates = std::exchange(team_.parked[e.slot], std::nullopt)) {
     candidates_ = std::move(*candidates);
     exposed_ = 0;

@@ -116,6 +116,8 @@ inline constexpr std::size_t frame_alignment = 64;
 constexpr std::size_t frame_bytes(std::uint64_t type) { return type & 0xffc0; }
 constexpr bool is_fork(std::uint64_t type) { return (type & 1) != 0; }
 
+inline std::byte* end_of(const frame* f) { return reinterpret_cast<std::byte*>(const_cast<frame*>(f)) + frame_bytes(f->type); }
+
 /// A place for a value: a frame and one of its sides.
 struct place {
   std::uintptr_t word = 0;

@@ -95,42 +95,7 @@ std::byte* worker::grow(std::size_t bytes) {
   access();
   const place p(cx_.cur_);
   if (p.word != 0 && (p.parent()->link & link_flag::committed) == 0) p.parent()->link |= link_flag::last_in_chunk;  // its pop comes back here
-  if (cx_.limit_ == gap_last_ && gap_last_ != nullptr) {
-    cx_.limit_ = stack_.end();
-    if (static_cast<std::size_t>(cx_.limit_ - high_top_) >= bytes) return high_top_;
-  }
-  stack_.grow();
-  cx_.limit_ = stack_.end();
-  return stack_.begin();
-}
-
-/// A smaller gap would be left and entered again at every few forks; it grows with the next commits.
-constexpr std::ptrdiff_t min_gap = 32 * frame_alignment;
-
-/// A committed frame is popped: the last record reaches it and what stands above it, so its memory may not be reused
-/// before the next commit. What is free is the gap between its parent's end and itself, left by frames that earlier
-/// records reached. Without using it a strand would creep up its stacklet, by some frames at each commit.
-///
-/// Invariants after crash: the last record reaches the popped frame, its ancestors and what stands above it; the gap lies
-/// between a frame and its parent on that chain, so nothing that is written there is reached.
-/// Recovery: none is needed; `take_up_stack` begins above the newest frame that the record reaches.
-void worker::open_gap(const frame* popped) {
-  const place to(popped->parent);
-  const std::uint32_t chunk = team_.img.chunk_of(popped);
-  std::byte* const start = reinterpret_cast<std::byte*>(const_cast<frame*>(popped));
-  std::byte *first = nullptr, *last = start;
-  if (to.word == 0 || is_stolen_edge(to)) {
-    first = team_.img.chunk(chunk);
-    if (!stack_.is_base(chunk)) return;
-  } else {
-    frame* parent = to.parent();
-    first = reinterpret_cast<std::byte*>(parent) + frame_bytes(parent->type);
-    if (team_.img.chunk_of(parent) != chunk) last = team_.img.chunk(team_.img.chunk_of(parent)) + chunk_bytes;
-  }
-  if (last - first < min_gap) return;  // the room that is used now lies above, and stays as good as it is
-  stack_.shrink_to(high_chunk_);
-  cx_.top_ = gap_first_ = first;
-  cx_.limit_ = gap_last_ = last;
+  return stack_.grow(bytes);
 }
 
 /// A safe point: `next` is about to run. Commits when it is time. False: the caller must detach, for the run stops, or
@@ -203,19 +168,13 @@ bool worker::pop_linked(frame* f) {
     if (!poll(position::continuation(f))) return false;
   }
   while (!touched_.empty() && touched_.back() == f) touched_.pop_back();  // no later record reaches its results
-  if ((f->link & link_flag::committed) != 0) {
-    open_gap(f);
+  if ((f->link & link_flag::committed) != 0) {  // the last record reaches it, so its memory may not be reused yet
+    const place to(f->parent);
+    stack_.open_gap(f, to.word == 0 || is_stolen_edge(to) ? nullptr : to.parent());
     return true;
   }
-  cx_.top_ = reinterpret_cast<std::byte*>(f);
-  if ((f->link & link_flag::last_in_chunk) != 0) {
-    if (gap_first_ <= cx_.top_ && cx_.top_ < gap_last_) {
-      cx_.limit_ = gap_last_;
-    } else {
-      stack_.shrink_to(team_.img.chunk_of(f));
-      cx_.limit_ = stack_.end();
-    }
-  }
+  cx_.room_.top = reinterpret_cast<std::byte*>(f);
+  if ((f->link & link_flag::last_in_chunk) != 0) stack_.return_to(f);
   return true;
 }
 

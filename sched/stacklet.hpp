@@ -53,39 +53,62 @@ class chunk_pool {
   std::uint64_t taken_ = 0;
 };
 
+struct room;
+
 /// The stacklet of the strand that a worker executes, and its cache of free chunks.
+///
+/// Frames stand above their parents. Committed frames that were popped, but that the last record still reaches, may not
+/// be overwritten: the next frame goes above the newest that the record reaches (the high top), or, where there is
+/// space for some, into the *gap* between a popped one and its parent, where only garbage is.
+///
+/// ```
+///   | A | B |   gap   | C (popped) | D (popped) | free ...     last record: D -> C -> B -> A
+///            ^ room                              ^ high top
+/// ```
 class stacklet {
  public:
-  stacklet(const image& img, chunk_pool& chunks) : image_(img), chunks_(chunks) {}
+  /// `free` is where the next frame goes: kept by this class, but for pushes and pops inside it.
+  stacklet(const image& img, chunk_pool& chunks, room& free) : image_(img), chunks_(chunks), room_(free) {}
 
-  std::uint32_t top() const { return top_; }
-  std::byte* begin() const { return image_.chunk(top_); }
-  std::byte* end() const { return image_.chunk(top_) + chunk_bytes; }
-
-  /// A further chunk on top (or the first).
-  void grow();
-  /// Gives back the chunks above `chunk`, which must be in this stacklet; it becomes the top.
-  void shrink_to(std::uint32_t chunk);
-  /// Gives back all chunks above the lowest.
-  void shrink_to_base();
-  /// True if `chunk` is in this stacklet.
-  bool has(std::uint32_t chunk) const;
-  /// True if `chunk` is the lowest of its stacklet.
-  bool is_base(std::uint32_t chunk) const { return chunks_.below(chunk) == no_chunk; }
-  /// Gives back everything.
-  void clear();
-  /// Takes over the stacklet whose top is `chunk`; this one must be empty.
-  void adopt(std::uint32_t chunk) { top_ = chunk; }
-  /// Lets go without giving anything back: somebody else takes it over.
-  std::uint32_t let_go() { return std::exchange(top_, no_chunk); }
   bool empty() const { return top_ == no_chunk; }
 
+  /// The last record reaches this frame and nothing above it. Takes over the frame's stacklet if it is another one;
+  /// nobody else may have it.
+  void stand_on(const frame* newest);
+  /// The last record reaches no frame of this stacklet.
+  void stand_on_base();
+
+  /// Room for a frame that does not fit where the last one went. Throws out_of_stack_memory.
+  std::byte* grow(std::size_t bytes);
+  /// A committed frame was popped, with all above it; its parent in this stacklet, or nullptr.
+  void open_gap(const frame* popped, const frame* parent);
+  /// A frame was popped whose children may have been in another chunk, or beyond the gap.
+  void return_to(const frame* popped);
+
+  /// Lets go of everything: what is below `kept`'s top waits for whoever takes it over, the rest is free. nullptr:
+  /// everything is free.
+  void leave(const frame* kept);
+  /// Takes over a dead worker's stacklet and cache; this one's is given back.
+  void take_over(stacklet& dead);
+
  private:
+  void push_chunk();
+  void shrink_to(std::uint32_t chunk);  // gives back the chunks above
+  bool has(std::uint32_t chunk) const;
+  void clear() { shrink_to(no_chunk); }
   void give_back(std::uint32_t chunk);
+  std::byte* begin() const { return image_.chunk(top_); }
+  std::byte* end() const { return image_.chunk(top_) + chunk_bytes; }
+  void start_at(std::byte* top);
 
   const image& image_;
   chunk_pool& chunks_;
+  room& room_;
   std::uint32_t top_ = no_chunk;
+  std::byte* high_top_ = nullptr;
+  std::uint32_t high_chunk_ = no_chunk;
+  std::byte* gap_first_ = nullptr;
+  std::byte* gap_last_ = nullptr;
   std::vector<std::uint32_t> cache_;
 };
 

@@ -51,7 +51,7 @@ std::optional<position> worker::finish_steal(exposure e, identity thief) {
   r.kind = record_kind::right;
   r.at = place(f, side::right).word;
   persist_record(r);
-  take_up_stack(place(f, side::right));
+  stand_on(place(f, side::right));
   candidates_.clear();
   exposed_ = 0;
   return position::right(f);

@@ -39,7 +39,7 @@ worker::worker(team& t, unsigned index, unsigned slot)
       cx_(*this),
       persister_(t.storage),
       soft_slot_(slot),
-      stack_(t.img, t.chunks),
+      stack_(t.img, t.chunks, cx_.room_),
       injecting_(t.options.soft_fault_rate > 0 || t.options.hard_fault_rate > 0),
       dice_(t.options.fault_seed * 1000003 + slot) {}
 
@@ -118,7 +118,7 @@ std::optional<position> worker::find_work() {
 ///
 /// Invariants after crash: before it is durable there is no strand, and the next run starts again; after it, it counts.
 position worker::start_root() {
-  take_up_stack(place());
+  stand_on(place());
   const position root = position::run(team_.root.task, place());
   try {
     commit(root);
@@ -210,7 +210,7 @@ void worker::forget() {
   for (const exposure e : fresh_) team_.shelves[image::home_of(e.slot)].give_back(e.slot);
   fresh_.clear();
   result_.clear();
-  cx_.top_ = cx_.limit_ = nullptr;
+  cx_.room_ = {};
   cx_.cur_ = 0;
   cx_.fuel_ = 0;
   cx_.commit_next_ = cx_.split_wanted_ = false;

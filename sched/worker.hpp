@@ -74,7 +74,6 @@ class alignas(64) worker {
   after_left left_done(frame* f);
   bool pop_linked(frame* f);
   std::byte* grow(std::size_t bytes);
-  void open_gap(const frame* popped);
   void refuel(std::uint64_t now);
   void access();                           // a persistent access: the fault injector's chance
 
@@ -86,8 +85,6 @@ class alignas(64) worker {
   void publish_exposed();
   void persist_record(restart& r);         // r.sequence, job, progress and when are filled in
   void settle();                           // after a record: what it no longer reaches is free
-  void rebase(place newest);               // the next frame goes on top of this one
-  void stand_on(std::byte* top);           // the next frame goes here, in the stacklet's top chunk
 
   // ---- steal.cpp
   std::optional<position> steal_from(worker& victim);
@@ -102,7 +99,7 @@ class alignas(64) worker {
   std::optional<position> resume(const restart& r);
   std::optional<position> rob_a_grave();
   std::optional<position> finish_rob(unsigned slot, std::uint32_t life, identity robber);
-  void take_up_stack(place newest);        // the stacklet of a strand whose newest frame this is
+  void stand_on(place newest);             // the next frame goes on top of this one, in its stacklet
   void find_candidates(place newest);      // its frames that may be exposed
 
   bool is_live(exposure e, const frame* f) const;  // does the frame's link count?
@@ -124,12 +121,6 @@ class alignas(64) worker {
 
   // The strand.
   stacklet stack_;
-  // Below frames that were popped but that the last record reaches there is free memory: the gap (see open_gap). Above
-  // the newest frame that it reaches stands everything that does not fit into it.
-  std::byte* high_top_ = nullptr;
-  std::uint32_t high_chunk_ = no_chunk;
-  std::byte* gap_first_ = nullptr;
-  std::byte* gap_last_ = nullptr;
   std::vector<frame*> candidates_;         // committed frames on whose left side the strand stands, outermost first
   std::size_t exposed_ = 0;                // of them, from the start: looked at for exposing
   bool resume_own_record_ = true;
