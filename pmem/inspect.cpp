@@ -51,9 +51,7 @@ pool_report inspect(const std::filesystem::path& file) {
                   .file_size = root.file_size,
                   .level = static_cast<durability>(root.durability),
                   .segments = {}};
-  if (root.segment_count <= layout::max_segments) {
-    report.facts->segments.assign(root.segments, root.segments + root.segment_count);
-  }
+  report.facts->segments.assign(root.segments, root.segments + root.segment_count);
   for (std::size_t i = 0; i < layout::max_jobs; ++i) {
     std::optional<layout::job_entry> job;
     const auto message = failure_of([&] { job = verify.read_job(i); });

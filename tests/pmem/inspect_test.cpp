@@ -100,6 +100,18 @@ TEST_F(Inspect, StopsWhereNothingCanBeBelieved) {
   EXPECT_TRUE(r.jobs.empty());
 }
 
+TEST_F(Inspect, SegmentsOutOfRangeAreNoFacts) {
+  for (const std::uint32_t count : {0u, 2u, 65u}) {  // the second is all zeros
+    forgery f(file);
+    f.root->segment_count = count;
+    f.store();
+    const pool_report r = look();
+    ASSERT_EQ(r.failed.size(), 1u);
+    EXPECT_EQ(r.failed[0].check, "segment table");
+    EXPECT_FALSE(r.facts);
+  }
+}
+
 TEST_F(Inspect, ReportsFilesOfAnyKind) {
   std::ofstream(file) << "text, just text";
   EXPECT_EQ(look().failed.at(0).check, "libpmemobj header");
