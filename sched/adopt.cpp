@@ -139,19 +139,8 @@ void worker::find_candidates(place newest) {
     if (const exposure e = link_exposure(f->link); e.generation != 0 && is_live(e, f)) hints_.push(e);
 }
 
-/// A link counts only if generation, right word and frame all agree with it [M]; otherwise the frame is not exposed
-/// and its child is the strand's.
-bool worker::is_live(exposure e, const frame* f) const {
-  const exposure_slot& s = team_.img.checked_slot(e);
-  return s.generation.load() == e.generation && s.right.load() >> 32 == e.generation && s.frame_address.load() == reinterpret_cast<std::uintptr_t>(f);
-}
-
-bool worker::is_stolen_edge(place p) const {
-  if (p.which() == side::left || p.word == 0) return false;
-  const exposure e = link_exposure(p.parent()->link);
-  return e.generation != 0 && is_live(e, p.parent()) &&
-         static_cast<right_state>(team_.img.slot(e.slot).right.load() & 3) == right_state::stolen;
-}
+bool worker::is_live(exposure e, const frame* f) const { return team_.img.is_live(e, f); }
+bool worker::is_stolen_edge(place p) const { return p.word != 0 && p.which() == side::right && team_.img.is_stolen(p.parent()); }
 
 const node_type& worker::type_of(const frame* f) const {
   const node_type* type = find_type(f->type >> 16);

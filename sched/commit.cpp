@@ -118,6 +118,7 @@ void worker::persist_record(restart& r) {
   access();
   persister_.flush(at, bytes);
   persister_.fence();
+  if (team_.options.runner != nullptr) team_.options.runner->recorded(slot_, r.kind, persister_.counters());
   sequence_ = r.sequence;
   last_commit_ = r.when;
   settle();

@@ -83,6 +83,16 @@ exposure_slot& image::checked_slot(exposure e) const {
   return slot(e.slot);
 }
 
+bool image::is_live(exposure e, const frame* f) const {
+  const exposure_slot& s = checked_slot(e);
+  return s.generation.load() == e.generation && s.right.load() >> 32 == e.generation && s.frame_address.load() == reinterpret_cast<std::uintptr_t>(f);
+}
+
+bool image::is_stolen(const frame* f) const {
+  const exposure e = link_exposure(f->link);
+  return e.generation != 0 && is_live(e, f) && static_cast<right_state>(slot(e.slot).right.load() & 3) == right_state::stolen;
+}
+
 }  // namespace ppmm::detail
 
 namespace ppmm {

@@ -29,6 +29,12 @@ class image {
   /// The exposure named by durable words: its slot exists. Throws corrupt_pool.
   exposure_slot& checked_slot(exposure e) const;
 
+  /// A link counts only if generation, right word and frame all agree with it [M]; otherwise the frame is not exposed
+  /// and its child is the strand's. Throws corrupt_pool.
+  bool is_live(exposure e, const frame* f) const;
+  /// The frame is exposed, and its right child was stolen.
+  bool is_stolen(const frame* f) const;
+
   // Chunks are numbered by where they are in the file; not every number is a chunk.
   std::uint32_t chunk_of(const void* p) const {
     return static_cast<std::uint32_t>((reinterpret_cast<std::uintptr_t>(p) - base_) / chunk_bytes);

@@ -1,5 +1,8 @@
 #include <ppmm/sched/record.hpp>
 
+#include <algorithm>
+#include <atomic>
+
 namespace ppmm::detail {
 namespace {
 
@@ -17,10 +20,10 @@ class mixer {
   std::uint64_t state_ = 0x5050'4d4d;
 };
 
-std::uint32_t checksum(const record& r, unsigned lines) {
+std::uint32_t checksum(const record& r, unsigned lines, std::uint64_t sequence) {
   mixer m;
   for (unsigned i = 0; i < lines; ++i) {
-    m.add(r.lines[i].sequence);
+    m.add(sequence);
     for (std::size_t w = 0; w < 7; ++w)
       m.add(i == 0 && w == record_word::head ? r.lines[0].words[w] & 0xffff'ffff : r.lines[i].words[w]);
   }
@@ -30,18 +33,23 @@ std::uint32_t checksum(const record& r, unsigned lines) {
 constexpr std::size_t first_line_bytes = 8;  // of arguments
 constexpr std::size_t line_bytes = 56;
 
+/// A worker that wrote a record every nanosecond would get there in 292 years: what says more was not written by one,
+/// and the next record's sequence would soon be 0, which is none.
+constexpr std::uint64_t last_sequence = ~std::uint64_t{0} >> 1;
+
 unsigned lines_for(std::size_t bytes) {
   return bytes <= first_line_bytes ? 1 : static_cast<unsigned>(1 + (bytes - first_line_bytes + line_bytes - 1) / line_bytes);
 }
 
 }  // namespace
 
+/// The sequence goes into each line last. Stores within a line become durable in order (x86), so a line with the new
+/// sequence is whole; a torn record shows the old sequence in some line, and the other buffer is newer than that.
 const void* write_record(worker_slot& slot, const restart& r, std::size_t& bytes) {
   record& buffer = slot.records[r.sequence & 1];
   const unsigned lines = lines_for(r.bytes);
   bytes = lines * sizeof(record_line);
   record_line* line = buffer.lines;
-  line->sequence = r.sequence;
   line->words[record_word::job] = r.job;
   line->words[record_word::head] = record_head(r.kind, lines, r.bytes, 0);
   line->words[record_word::at] = r.at;
@@ -56,11 +64,11 @@ const void* write_record(worker_slot& slot, const restart& r, std::size_t& bytes
   for (from += n, left -= n; left > 0; from += n, left -= n) {
     ++line;
     n = left < line_bytes ? left : line_bytes;
-    line->sequence = r.sequence;
     std::memset(line->words, 0, line_bytes);
     std::memcpy(line->words, from, n);
   }
-  buffer.lines[0].words[record_word::head] = record_head(r.kind, lines, r.bytes, checksum(buffer, lines));
+  buffer.lines[0].words[record_word::head] = record_head(r.kind, lines, r.bytes, checksum(buffer, lines, r.sequence));
+  for (unsigned i = 0; i < lines; ++i) std::atomic_ref(buffer.lines[i].sequence).store(r.sequence, std::memory_order_release);
   return &buffer;
 }
 
@@ -70,11 +78,11 @@ bool read_record(const record& buffer, restart& r) {
   const auto kind = static_cast<unsigned>(head & 0xff);
   const auto lines = static_cast<unsigned>(head >> 8 & 0xff);
   const auto bytes = static_cast<std::uint16_t>(head >> 16 & 0xffff);
-  if (first.sequence == 0 || kind > static_cast<unsigned>(last_record_kind) || bytes > max_argument_bytes || lines != lines_for(bytes))
+  if (first.sequence == 0 || first.sequence > last_sequence || kind > static_cast<unsigned>(last_record_kind) || bytes > max_argument_bytes || lines != lines_for(bytes))
     return false;
   for (unsigned i = 1; i < lines; ++i)
     if (buffer.lines[i].sequence != first.sequence) return false;
-  if (static_cast<std::uint32_t>(head >> 32) != checksum(buffer, lines)) return false;
+  if (static_cast<std::uint32_t>(head >> 32) != checksum(buffer, lines, first.sequence)) return false;
   r.sequence = first.sequence;
   r.job = first.words[record_word::job];
   r.kind = static_cast<record_kind>(kind);
@@ -94,22 +102,16 @@ bool read_record(const record& buffer, restart& r) {
 }
 
 restart newest_record(const worker_slot& slot, std::uint64_t job) {
-  restart r[2];
-  const bool valid[2] = {read_record(slot.records[0], r[0]), read_record(slot.records[1], r[1])};
-  if (!valid[0] && !valid[1]) {
-    // Not even a sequence to trust: go on above whatever stands in the lines.
-    restart none;
-    const std::uint64_t a = slot.records[0].lines[0].sequence, b = slot.records[1].lines[0].sequence;
-    none.sequence = a > b ? a : b;
+  const std::uint64_t a = slot.records[0].lines[0].sequence, b = slot.records[1].lines[0].sequence;
+  restart newest, none;
+  if (!read_record(slot.records[a > b ? 0 : 1], newest) && !read_record(slot.records[a > b ? 1 : 0], newest)) {
+    // Not even a sequence to trust: go on above whatever stands in the lines and could be one.
+    for (const std::uint64_t s : {a, b})
+      if (s <= last_sequence) none.sequence = std::max(none.sequence, s);
     return none;
   }
-  restart& newest = !valid[1] || (valid[0] && r[0].sequence > r[1].sequence) ? r[0] : r[1];
-  if (newest.job != job) {
-    restart none;
-    none.sequence = newest.sequence;
-    return none;
-  }
-  return newest;
+  none.sequence = newest.sequence;
+  return newest.job == job ? newest : none;
 }
 
 }  // namespace ppmm::detail

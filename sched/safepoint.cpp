@@ -38,6 +38,7 @@ void context::commit_continuation(frame* f) {
 void context::deliver(place to, const void* value, std::size_t bytes) {
   detail::worker& w = *worker_;
   if (to.word == 0) {
+    if (bytes != w.team_.root.result_bytes) throw corrupt_pool("the job's result has the wrong size: a frame or record that is not the root's says it is");
     w.result_.assign(static_cast<const std::byte*>(value), static_cast<const std::byte*>(value) + bytes);
     return;
   }

@@ -85,6 +85,10 @@ struct team {
   }
 };
 
+/// Units of work (context::advance) that the records of a job have committed: each counts once. Also those of a dead
+/// worker whose robber has not copied its record yet.
+std::uint64_t committed_units(const image& img, std::uint64_t job);
+
 /// Reads the strands in the pool, checks every frame they reach, and finds what is in use: chunks and exposure slots.
 /// Gives the team its workers, at most `wanted`, in slots chosen so that little need be robbed; its shelves, chunks and
 /// graves. Changes nothing durable. Throws corrupt_pool.

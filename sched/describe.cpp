@@ -1,0 +1,127 @@
+#include <ppmm/sched/describe.hpp>
+
+#include <fmt/core.h>  // format
+
+#include <algorithm>
+
+namespace ppmm::detail {
+namespace {
+
+const node_type* frame_type(const frame* f) {
+  const node_type* type = find_type(f->type >> 16);
+  return type != nullptr && type->is_frame() && type->word() == f->type ? type : nullptr;
+}
+
+std::string describe_frame(const frame* f, const void* p) {
+  const auto* at = static_cast<const std::byte*>(p);
+  for (const frame_member& m : members_of(f))
+    if (m.at <= at && at < m.at + m.bytes) return fmt::format("frame {} of {}: {}", static_cast<const void*>(f), frame_type(f)->readable_name(), m.name);
+  return fmt::format("frame {} of {}", static_cast<const void*>(f), frame_type(f)->readable_name());
+}
+
+}  // namespace
+
+std::vector<frame_member> members_of(const frame* f) {
+  const auto* base = reinterpret_cast<const std::byte*>(f);
+  const node_type& type = *frame_type(f);
+  using enum frame_member::kind;
+  std::vector<frame_member> m = {{head, "parent", base, 8}, {link, "link", base + 8, 8}, {head, "type", base + 16, 8}};
+  std::size_t end = 24;
+  constexpr const char* results[] = {"left result", "right result"};
+  for (std::size_t side = 0; side < (is_fork(f->type) ? 2u : 1u); ++side) {
+    m.push_back({side == 0 ? left_result : right_result, results[side], base + type.offset[side], type.result[side]});
+    end = std::max<std::size_t>(end, type.offset[side] + type.result[side]);
+  }
+  m.push_back({content, is_fork(f->type) ? "right child and captures" : "captures", base + end, frame_bytes(f->type) - end});
+  return m;
+}
+
+std::string describe(const image& img, const void* p) {
+  const auto address = reinterpret_cast<std::uintptr_t>(p);
+  const auto in = [&](const void* first, std::size_t bytes) {
+    return address - reinterpret_cast<std::uintptr_t>(first) < bytes;
+  };
+  if (in(&img.worker(0), img.workers() * sizeof(worker_slot))) {
+    const std::size_t offset = address - reinterpret_cast<std::uintptr_t>(&img.worker(0)), slot = offset / sizeof(worker_slot), at = offset % sizeof(worker_slot);
+    const char* what = at < 64 ? "owner word" : at < offsetof(worker_slot, records) ? "sign of life" : at < offsetof(worker_slot, records) + sizeof(record) ? "record 0" : "record 1";
+    return fmt::format("worker slot {}: {}", slot, what);
+  }
+  if (in(&img.slot(0), img.slots() * sizeof(exposure_slot))) {
+    constexpr const char* words[] = {"generation", "right word", "join word", "frame address"};
+    const std::size_t offset = address - reinterpret_cast<std::uintptr_t>(&img.slot(0)), word = offset % sizeof(exposure_slot) / 8;
+    return fmt::format("exposure slot {}: {}", offset / sizeof(exposure_slot), word < 4 ? words[word] : "padding");
+  }
+  if (in(img.region().data(), img.region().size()))
+    return fmt::format("the job's memory, byte {}", address - reinterpret_cast<std::uintptr_t>(img.region().data()));
+  for (const image::range& r : img.chunk_ranges())
+    if (const std::uint32_t c = img.chunk_of(p); c >= r.first && c < r.last) {
+      const auto* f = reinterpret_cast<const frame*>(address / frame_alignment * frame_alignment);
+      return frame_type(f) != nullptr ? describe_frame(f, p) : fmt::format("chunk {}, byte {}", c, address % chunk_bytes);
+    }
+  return fmt::format("{}: no part of the data plane", p);
+}
+
+std::string describe_record(const image& img, unsigned slot, std::uint64_t job) {
+  constexpr const char* kinds[] = {"idle", "run", "right", "continuation", "steal", "arrive", "rob", "done"};
+  const worker_slot& w = img.worker(slot);
+  const std::uint64_t owner = w.owner.load();
+  const restart r = newest_record(w, job);
+  std::string text = fmt::format("worker slot {} in life {}", slot, owner_life(owner));
+  const auto who = [](std::uint64_t word) {
+    const identity i = unpack_identity(static_cast<std::uint32_t>(word));
+    return fmt::format("slot {} in life {}", i.slot, i.life);
+  };
+  if (is_robbed(owner)) text += fmt::format(", robbed by {}", who(owner >> 32));
+  text += fmt::format(": record {}, {} units, {}", r.sequence, r.progress, kinds[static_cast<unsigned>(r.kind)]);
+  switch (r.kind) {
+    case record_kind::run:
+      text += fmt::format(" {} for {:#x}", find_type(r.type) != nullptr ? find_type(r.type)->readable_name() : "of no type of this program", r.at);
+      break;
+    case record_kind::right:
+    case record_kind::continuation:
+      text += fmt::format(" of {:#x}", r.at);
+      break;
+    case record_kind::steal:
+      text += fmt::format(" exposure slot {} generation {} as {}", r.exposed().slot, r.exposed().generation, who(r.type));
+      break;
+    case record_kind::arrive:
+      text += fmt::format(" at exposure slot {} generation {} from the {}", r.exposed().slot, r.exposed().generation, r.type == 0 ? "left" : "right");
+      break;
+    case record_kind::rob:
+      text += fmt::format(" slot {} in life {} as {}", r.at >> 32, static_cast<std::uint32_t>(r.at), who(r.type));
+      break;
+    case record_kind::idle:
+    case record_kind::done:
+      break;
+  }
+  return text;
+}
+
+std::vector<std::string> reached_but_not_durable(const image& img, unsigned slot, std::uint64_t job, const std::function<bool(const void*, std::size_t)>& durable) {
+  std::vector<std::string> missing;
+  const restart r = newest_record(img.worker(slot), job);
+  place p;
+  switch (r.kind) {
+    case record_kind::run:
+    case record_kind::right:
+    case record_kind::continuation:
+      p = r.to();
+      break;
+    default:
+      return missing;
+  }
+  bool continuation = r.kind == record_kind::continuation;
+  for (; p.word != 0; p = place(p.parent()->parent), continuation = false) {
+    const frame* f = p.parent();
+    if (!continuation && p.which() == side::right && img.is_stolen(f)) break;  // the victim's from here on, durable before the theft
+    for (const frame_member& m : members_of(f)) {
+      using enum frame_member::kind;
+      const bool not_yet = !continuation && (m.what == right_result || (m.what == left_result && p.which() == side::left));
+      if (m.what == link && (link_exposure(f->link).generation == 0 || !img.is_live(link_exposure(f->link), f))) continue;  // it does not count
+      if (!not_yet && !durable(m.at, m.bytes)) missing.push_back(describe_frame(f, m.at));
+    }
+  }
+  return missing;
+}
+
+}  // namespace ppmm::detail
