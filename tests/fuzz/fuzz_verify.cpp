@@ -1,0 +1,94 @@
+/// The read-only look at a pool file that somebody else has made: the checks of pool::open, and `ppmm info`, `check`
+/// and `jobs`. They tell what is wrong, in words, whatever stands in the file.
+///
+/// head: scene, what is looked at with, checksums that are not put right
+#include "finding.hpp"
+#include "forger.hpp"
+#include "patch.hpp"
+#include "pool_bytes.hpp"
+#include "scene.hpp"
+
+#include <ppmm/pmem/inspect.hpp>
+
+#include "command.hpp"
+
+#include <CLI/CLI.hpp>
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <string>
+#include <vector>
+
+namespace ppmm::fuzz {
+namespace {
+
+/// Standard output goes nowhere meanwhile.
+class quiet {
+ public:
+  quiet() : nowhere_(::open("/dev/null", O_WRONLY | O_CLOEXEC)), before_(::dup(STDOUT_FILENO)) {
+    std::fflush(stdout);
+    ::dup2(nowhere_, STDOUT_FILENO);
+  }
+  ~quiet() {
+    std::fflush(stdout);
+    ::dup2(before_, STDOUT_FILENO);
+    ::close(before_);
+    ::close(nowhere_);
+  }
+  quiet(const quiet&) = delete;
+  quiet& operator=(const quiet&) = delete;
+
+ private:
+  int nowhere_, before_;
+};
+
+/// Runs a subcommand as the command line would.
+void command(const std::vector<std::string>& words) {
+  const quiet now;
+  CLI::App app;
+  app.require_subcommand(1);
+  for (const auto add : {tools::add_check, tools::add_info, tools::add_jobs}) add(app);
+  std::vector<const char*> argv{"ppmm"};
+  for (const auto& w : words) argv.push_back(w.c_str());
+  try {
+    app.parse(static_cast<int>(argv.size()), argv.data());
+  } catch (const tools::exit_status&) {
+  } catch (const error& e) {
+    if (*e.what() == '\0') finding("an error without a word");
+  } catch (const std::exception& e) {
+    finding("an error that is none of the library's", e.what());
+  }
+}
+
+void look(const std::string& file, unsigned how) {
+  switch (how % 4) {
+    case 0:
+      return command({"check", file});
+    case 1:
+      return command({"info", file});
+    case 2:
+      return command({"jobs", "--json", file});
+    default: {
+      const pool_report report = inspect(file);
+      for (const pool_finding& f : report.failed)
+        if (f.check.empty() || f.message.empty()) finding("a finding without a word");
+    }
+  }
+}
+
+}  // namespace
+}  // namespace ppmm::fuzz
+
+PPMM_FUZZ_PATCH_MUTATORS
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  using namespace ppmm::fuzz;
+  static pool_bytes file;
+  const input in(data, size);
+  file.put_back(in.head[0]);
+  file.forge(in.patches, in.head[2]);
+  look(file.path(), in.head[1]);
+  return 0;
+}

@@ -1,0 +1,248 @@
+/// Records, words and frames that no run leaves, though each is well-formed: recovery says so before any of it is
+/// believed. What the fuzzers found or could have found, each by its name.
+#include "unfinished_job.hpp"
+
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <functional>
+#include <stop_token>
+#include <string>
+
+namespace ppmm::fuzz {
+namespace {
+
+using detail::exposure;
+using detail::record_kind;
+using detail::restart;
+using detail::side;
+
+class Hostile : public ::testing::Test {
+ protected:
+  static unfinished_job& all() {
+    static unfinished_job one;
+    return one;
+  }
+
+  Hostile() : img(all().the_pool()) {}
+
+  void begin(unsigned which) { now = all().reset(which); }
+  detail::frame* frame(std::size_t i) { return now.frames.at(i); }
+
+  restart newest(unsigned worker) { return detail::newest_record(img.worker(worker), job_serial); }
+  void write(unsigned worker, restart r) {
+    r.sequence = newest(worker).sequence + 1;
+    r.job = job_serial;
+    std::size_t bytes = 0;
+    detail::write_record(img.worker(worker), r, bytes);
+  }
+  void write(unsigned worker, record_kind kind, std::uint64_t at, std::uint64_t type) {
+    restart r;
+    r.kind = kind;
+    r.at = at;
+    r.type = type;
+    write(worker, r);
+  }
+
+  /// Nothing but corrupt_pool, in words that have `text`, with any number of workers; and soon.
+  void expect_refused(const std::string& text) {
+    for (const unsigned workers : {1u, 3u}) {
+      std::stop_source stop;
+      run_options how;
+      how.workers = workers;
+      how.pin = false;
+      how.stop = stop.get_token();
+      int looks = 0;
+      how.on_progress = [&](std::uint64_t) {
+        if (++looks == 20) stop.request_stop();
+      };
+      try {
+        run(all().the_pool(), job_name, root_task(), how);
+        ADD_FAILURE() << "it was believed";
+      } catch (const corrupt_pool& e) {
+        EXPECT_NE(std::string(e.what()).find(text), std::string::npos) << e.what();
+      } catch (const error& e) {
+        ADD_FAILURE() << e.what();
+      }
+    }
+  }
+
+  scene now;
+  detail::image img;
+};
+
+constexpr unsigned joins = 1, arrivals = 2, claimed = 3;
+
+TEST_F(Hostile, TwoRecordsOfOneStrand) {
+  begin(joins);
+  write(5, newest(0));
+  expect_refused("two strands stand on one frame");
+}
+
+TEST_F(Hostile, TwoRecordsAtTheRoot) {
+  begin(joins);
+  restart r = newest(0);
+  r.at = 0;
+  write(5, r);
+  expect_refused("two strands stand on the root");
+}
+
+TEST_F(Hostile, TwoThievesOfOneChild) {
+  begin(claimed);
+  write(5, newest(2));
+  expect_refused("two strands run one stolen child");
+}
+
+TEST_F(Hostile, AStrandInAnothersChunk) {
+  begin(joins);
+  // The thief's frame is moved to above the victim's.
+  auto* f = ::new (reinterpret_cast<std::byte*>(frame(4)) + 4096) call_plus;
+  f->parent = detail::place(frame(0), side::right).word;
+  f->link = detail::link_flag::committed;
+  f->type = call_plus::registered;
+  write(1, record_kind::continuation, detail::place(f, side::right).word, 0);
+  expect_refused("a chunk is in two stacklets");
+}
+
+TEST_F(Hostile, AChunkThatIsBelowItself) {
+  begin(joins);
+  auto* f = ::new (reinterpret_cast<std::byte*>(frame(0)) + 4096) call_plus;
+  f->parent = detail::place(frame(4), side::left).word;  // the newest, in another chunk
+  f->link = detail::link_flag::committed;
+  f->type = call_plus::registered;
+  restart r = newest(0);
+  r.at = detail::place(f, side::left).word;
+  write(0, r);
+  expect_refused("a chunk is in two stacklets, or in one twice");
+}
+
+TEST_F(Hostile, AFrameBelowItsParent) {
+  begin(joins);
+  frame(2)->parent = detail::place(frame(3), side::left).word;
+  frame(3)->parent = detail::place(frame(1), side::left).word;
+  restart r = newest(0);
+  r.at = detail::place(frame(2), side::left).word;
+  write(0, r);
+  expect_refused("does not stand above its parent");
+}
+
+TEST_F(Hostile, AFrameThatWasNeverCommitted) {
+  begin(joins);
+  frame(3)->link = 0;
+  expect_refused("never committed");
+}
+
+TEST_F(Hostile, ARightChildOnTheLeftSide) {
+  begin(joins);
+  restart r = newest(1);
+  r.at &= ~std::uint64_t{1};
+  write(1, r);
+  expect_refused("on the left side");
+}
+
+TEST_F(Hostile, AContinuationBeforeTheThiefIsDone) {
+  begin(joins);
+  write(0, record_kind::continuation, detail::place(frame(0), side::right).word, 0);
+  expect_refused("whose right child is not done");
+}
+
+TEST_F(Hostile, TheThiefIsMissing) {
+  begin(joins);
+  write(1, restart{});
+  expect_refused("a stolen child has no strand");
+}
+
+TEST_F(Hostile, TheVictimIsMissing) {
+  begin(joins);
+  write(0, restart{});
+  expect_refused("a child was stolen from a strand that is not there");
+}
+
+TEST_F(Hostile, AllAreMissing) {
+  begin(joins);
+  write(0, restart{});
+  write(1, restart{});
+  expect_refused("");
+}
+
+TEST_F(Hostile, AStrandThatHasArrivedAlready) {
+  begin(joins);
+  img.slot(1).join.store(detail::join_word(2, detail::join_state::first, side::left));
+  expect_refused("");
+}
+
+TEST_F(Hostile, AnArrivalThatIsToCome) {
+  begin(arrivals);
+  write(6, record_kind::arrive, detail::exposure_word({4, 2}), 0);
+  expect_refused("a join that never was");
+}
+
+TEST_F(Hostile, AnAvailableChildThatRuns) {
+  begin(joins);
+  detail::exposure_slot& s = img.slot(256);  // the thief's own frame: its right child was taken back
+  s.right.store(detail::right_word(3, detail::right_state::available));
+  expect_refused("contradict each other");
+}
+
+TEST_F(Hostile, AJoinAtWhichSomebodyIsBeforeTheTheft) {
+  begin(joins);
+  img.slot(2).join.store(detail::join_word(1, detail::join_state::first, side::left));
+  expect_refused("contradict each other");
+}
+
+TEST_F(Hostile, ATheftInAnothersName) {
+  begin(joins);
+  write(6, record_kind::steal, detail::exposure_word({2, 1}), detail::identity_word({0, 0}));
+  expect_refused("in the name of another worker");
+}
+
+TEST_F(Hostile, ARobberyInAnothersName) {
+  begin(joins);
+  write(6, record_kind::rob, 0, detail::identity_word({7, 0}));
+  expect_refused("in the name of another worker");
+}
+
+TEST_F(Hostile, AnOwnerWordThatNobodyWrites) {
+  begin(joins);
+  img.worker(1).owner.store(std::uint64_t{1} << 21);
+  expect_refused("owner word");
+}
+
+TEST_F(Hostile, AResultThatIsNotTheRoots) {
+  begin(0);
+  const auto widening = task<widen>(number{1});
+  restart r;
+  r.kind = record_kind::run;
+  r.type = detail::task_node<decltype(task<widen>(number{}))>::node.id;
+  r.bytes = sizeof widening;
+  std::memcpy(r.arguments, &widening, sizeof widening);
+  write(0, r);
+  expect_refused("the job's result has the wrong size");
+}
+
+TEST_F(Hostile, ASequenceBeforeItsEnd) {
+  begin(joins);
+  std::size_t bytes = 0;
+  restart r = newest(0);
+  const std::uint64_t before = r.sequence;
+  r.sequence = ~std::uint64_t{0};
+  detail::write_record(img.worker(0), r, bytes);
+  EXPECT_EQ(newest(0).sequence, before) << "the next record would have sequence 0, which is none";
+  r.sequence = ~std::uint64_t{0} - 1;
+  detail::write_record(img.worker(0), r, bytes);
+  EXPECT_LT(newest(0).sequence, std::uint64_t{1} << 63);
+}
+
+TEST_F(Hostile, ASerialBeforeItsEnd) {
+  begin(0);
+  layout::job_entry entry = *all().the_pool().find_job(job_name);
+  all().the_pool().drop_job(job_name);
+  entry.state = layout::job_state::finished;
+  entry.serial = ~std::uint64_t{0};
+  std::strcpy(entry.name, "last");
+  all().the_pool().put_job(entry);
+  expect_refused("after which there is none");
+}
+
+}  // namespace
+}  // namespace ppmm::fuzz
