@@ -1,7 +1,7 @@
 /// Recovery after a crash of everything: what the records reach, and what therefore is free.
 ///
-/// Nothing durable is changed here: workers adopt the strands (adopt.cpp), each from its record. So recovery may crash
-/// any number of times. The time depends on workers and on the depth of the strands, not on the size of the pool.
+/// Nothing durable is changed here but the heap's bits, which the records' lists give: workers adopt the strands
+/// (adopt.cpp), each from its record. So recovery may crash any number of times. The time depends on workers and on the depth of the strands, not on the size of the pool.
 #include <ppmm/sched/clock.hpp>
 #include <ppmm/sched/team.hpp>
 #include <ppmm/sched/worker.hpp>
@@ -40,8 +40,13 @@ class survey {
  public:
   explicit survey(team& t) : team_(t), seen_(t.img), slot_used_(t.img.slots()), being_robbed_(t.img.workers()) {}
 
-  /// Everything that a record reaches. False if nothing is left to do for whoever adopts it.
-  bool reach(const restart& r, unsigned depth = 0) {
+  /// Everything that the newest record of a slot reaches. False if nothing is left to do for whoever adopts it.
+  bool reach(const restart& r, unsigned slot, unsigned depth = 0) {
+    for (const std::uint32_t c : find_undo(team_.img.worker(slot), team_.img, r.sequence).chunks) team_.chunks.mark_used(c);
+    if (r.has_list) {
+      redo_area& area = team_.img.worker(slot).redo[r.sequence & 1];
+      lists_.push_back({&area, team_.objects.read_list(area, r.sequence)});
+    }
     if (r.kind != record_kind::idle && r.kind != record_kind::rob && r.kind != record_kind::steal) begun_ = true;
     switch (r.kind) {
       case record_kind::idle:
@@ -80,7 +85,7 @@ class survey {
         const auto robber = unpack_identity(static_cast<std::uint32_t>(r.type));
         if (team_.img.worker(dead).owner.load() != robbed_word(static_cast<std::uint32_t>(r.at), robber)) return false;
         being_robbed_[dead] = true;
-        reach(newest_record(team_.img.worker(dead), team_.serial), depth + 1);
+        reach(newest_record(team_.img.worker(dead), team_.serial), dead, depth + 1);
         return true;  // even an idle record has units of work to take over
       }
       case record_kind::done:
@@ -94,6 +99,12 @@ class survey {
   bool begun() const { return begun_; }
   bool slot_used(std::uint32_t s) const { return slot_used_[s]; }
   bool being_robbed(unsigned slot) const { return being_robbed_[slot]; }
+  /// What the records that count changed in the heap.
+  struct list {
+    redo_area* area;
+    std::vector<std::uint64_t> words;
+  };
+  const std::vector<list>& lists() const { return lists_; }
 
  private:
   frame* checked(place p) const {
@@ -127,6 +138,7 @@ class survey {
   void take_chunk(const frame* f) {
     const std::uint32_t chunk = team_.img.chunk_of(f);
     if (!chunks_.insert(chunk).second) return;
+    if (!is_kind(team_.objects.chunks().entry(chunk).word.load(), chunk_kind::none)) corrupt("frames of a strand stand where the heap is");
     team_.chunks.mark_used(chunk);
     team_.chunks.below(chunk) = no_chunk;
   }
@@ -177,6 +189,7 @@ class survey {
   frame_set seen_;
   std::unordered_set<std::uint32_t> chunks_;
   std::vector<bool> slot_used_, being_robbed_;
+  std::vector<list> lists_;
   bool begun_ = false;
 };
 
@@ -212,7 +225,7 @@ resume_info recover(team& t, unsigned wanted) {
     if (!is_robbed(slot.owner.load())) {
       committed = r.progress;
       info.units_done += r.progress;
-      with_strand[i] = found.reach(r);
+      with_strand[i] = found.reach(r, i);
       if (with_strand[i]) {
         ++info.strands;
         const std::uint64_t seen = slot.live_progress.load(), when = slot.live_when.load();
@@ -228,6 +241,15 @@ resume_info recover(team& t, unsigned wanted) {
     slot.live_when.store(ticks());
   }
   t.start_root = !found.begun();
+
+  // The lists of all records that count, before anybody looks at the heap (H8). Their order does not matter. Once their
+  // bits are durable they are emptied: they would be wrong a second time, for blocks change hands from here on.
+  if (!found.lists().empty()) {
+    for (const auto& list : found.lists()) t.objects.replay(list.words, p);
+    p.fence();
+    for (const auto& list : found.lists()) heap::retire_list(*list.area, p);
+    p.fence();
+  }
 
   for (const unsigned slot : choose_slots(t, wanted, with_strand, found)) {
     t.workers.push_back(std::make_unique<worker>(t, static_cast<unsigned>(t.workers.size()), slot));
