@@ -118,8 +118,8 @@ void __tsan_func_exit() {}
 void __tsan_atomic_thread_fence(int) { std::atomic_thread_fence(std::memory_order_seq_cst); }
 void __tsan_atomic_signal_fence(int) { std::atomic_signal_fence(std::memory_order_seq_cst); }
 
-#define PPMM_PLAIN(kind, n)                                                        \
-  void __tsan_##kind##read##n(void* p) { tell<false>(p, n, PPMM_PC); }             \
+#define PPMM_PLAIN(kind, n)                                            \
+  void __tsan_##kind##read##n(void* p) { tell<false>(p, n, PPMM_PC); } \
   void __tsan_##kind##write##n(void* p) { tell<true>(p, n, PPMM_PC); }
 #define PPMM_PLAIN_SIZES(kind) PPMM_PLAIN(kind, 2) PPMM_PLAIN(kind, 4) PPMM_PLAIN(kind, 8) PPMM_PLAIN(kind, 16)
 PPMM_PLAIN(, 1)
@@ -134,31 +134,31 @@ void __tsan_write_range(void* p, std::size_t n) { tell<true>(p, n, PPMM_PC); }
 void __tsan_vptr_read(void* p) { tell<false>(p, sizeof(void*), PPMM_PC); }
 void __tsan_vptr_update(void* p, void*) { tell<true>(p, sizeof(void*), PPMM_PC); }
 
-#define PPMM_ATOMIC(bits, T)                                                                                        \
-  T __tsan_atomic##bits##_load(const volatile T* p, int) { return atomic_load(p, PPMM_PC); }                        \
-  void __tsan_atomic##bits##_store(volatile T* p, T v, int) { atomic_store(p, v, PPMM_PC); }                        \
-  T __tsan_atomic##bits##_exchange(volatile T* p, T v, int) {                                                       \
-    return read_modify_write(p, PPMM_PC, [=] { return __atomic_exchange_n(p, v, __ATOMIC_SEQ_CST); });              \
-  }                                                                                                                 \
-  PPMM_FETCH(bits, T, add)                                                                                          \
-  PPMM_FETCH(bits, T, sub)                                                                                          \
-  PPMM_FETCH(bits, T, and)                                                                                          \
-  PPMM_FETCH(bits, T, or)                                                                                           \
-  PPMM_FETCH(bits, T, xor)                                                                                          \
-  PPMM_FETCH(bits, T, nand)                                                                                         \
-  bool __tsan_atomic##bits##_compare_exchange_strong(volatile T* p, T* expected, T v, int, int) {                   \
-    return compare_exchange(p, expected, v, PPMM_PC);                                                               \
-  }                                                                                                                 \
-  bool __tsan_atomic##bits##_compare_exchange_weak(volatile T* p, T* expected, T v, int, int) {                     \
-    return compare_exchange(p, expected, v, PPMM_PC);                                                               \
-  }                                                                                                                 \
-  T __tsan_atomic##bits##_compare_exchange_val(volatile T* p, T expected, T v, int, int) {                          \
-    compare_exchange(p, &expected, v, PPMM_PC);                                                                     \
-    return expected;                                                                                                \
+#define PPMM_ATOMIC(bits, T)                                                                           \
+  T __tsan_atomic##bits##_load(const volatile T* p, int) { return atomic_load(p, PPMM_PC); }           \
+  void __tsan_atomic##bits##_store(volatile T* p, T v, int) { atomic_store(p, v, PPMM_PC); }           \
+  T __tsan_atomic##bits##_exchange(volatile T* p, T v, int) {                                          \
+    return read_modify_write(p, PPMM_PC, [=] { return __atomic_exchange_n(p, v, __ATOMIC_SEQ_CST); }); \
+  }                                                                                                    \
+  PPMM_FETCH(bits, T, add)                                                                             \
+  PPMM_FETCH(bits, T, sub)                                                                             \
+  PPMM_FETCH(bits, T, and)                                                                             \
+  PPMM_FETCH(bits, T, or)                                                                              \
+  PPMM_FETCH(bits, T, xor)                                                                             \
+  PPMM_FETCH(bits, T, nand)                                                                            \
+  bool __tsan_atomic##bits##_compare_exchange_strong(volatile T* p, T* expected, T v, int, int) {      \
+    return compare_exchange(p, expected, v, PPMM_PC);                                                  \
+  }                                                                                                    \
+  bool __tsan_atomic##bits##_compare_exchange_weak(volatile T* p, T* expected, T v, int, int) {        \
+    return compare_exchange(p, expected, v, PPMM_PC);                                                  \
+  }                                                                                                    \
+  T __tsan_atomic##bits##_compare_exchange_val(volatile T* p, T expected, T v, int, int) {             \
+    compare_exchange(p, &expected, v, PPMM_PC);                                                        \
+    return expected;                                                                                   \
   }
-#define PPMM_FETCH(bits, T, name)                                                                                   \
-  T __tsan_atomic##bits##_fetch_##name(volatile T* p, T v, int) {                                                   \
-    return read_modify_write(p, PPMM_PC, [=] { return __atomic_fetch_##name(p, v, __ATOMIC_SEQ_CST); });            \
+#define PPMM_FETCH(bits, T, name)                                                                        \
+  T __tsan_atomic##bits##_fetch_##name(volatile T* p, T v, int) {                                        \
+    return read_modify_write(p, PPMM_PC, [=] { return __atomic_fetch_##name(p, v, __ATOMIC_SEQ_CST); }); \
   }
 PPMM_ATOMIC(8, std::uint8_t)
 PPMM_ATOMIC(16, std::uint16_t)

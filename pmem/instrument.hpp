@@ -19,8 +19,8 @@ namespace ppmm::detail {
 /// Sees accesses before they are made: a store's value is in memory at the same thread's next call, with one exception:
 /// an assignment of a whole class, `*a = *b`, announces the store, then the load, and then is made. Atomic
 /// read-modify-writes are a load, then a store (only if they store); a store that was announced may still be lost to
-/// another thread's. Calls come from any thread, and may not throw. What the observer itself accesses is not told. Parts
-/// of accesses outside the range are cut off. `pc` is in the code that makes the access.
+/// another thread's. Calls come from any thread, and may not throw. What the observer itself accesses is not told.
+/// Parts of accesses outside the range are cut off. `pc` is in the code that makes the access.
 class access_observer {
  public:
   virtual ~access_observer() = default;

@@ -1,7 +1,7 @@
 /// Included by the compiler before every file of an instrumented build (-include; CMake option PPMM_INSTRUMENT).
 ///
-/// ThreadSanitizer's pass does not look at calls, and the compiler makes a few moves of a memcpy of constant size behind
-/// the pass. So calls of memcpy and the like are given another name (instrument.cpp defines it), also those that the
+/// ThreadSanitizer's pass does not look at calls, and behind it the compiler makes a few moves of a memcpy of constant
+/// size. So calls of memcpy and the like are given another name (instrument.cpp defines it), also those that the
 /// standard library writes as builtins. Copies that the compiler makes of assignments keep the C library's name: the
 /// pass has seen them. In files compiled with -fno-sanitize=thread nothing changes.
 #pragma once

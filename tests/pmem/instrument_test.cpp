@@ -17,8 +17,8 @@ namespace ppmm::detail {
 namespace {
 
 struct access {
-  char kind;         // L or S
-  std::size_t at;    // offset in the observed buffer
+  char kind;       // L or S
+  std::size_t at;  // offset in the observed buffer
   std::size_t size;
   friend bool operator==(const access&, const access&) = default;
   friend std::ostream& operator<<(std::ostream& o, const access& a) { return o << a.kind << a.at << '+' << a.size; }
@@ -82,11 +82,17 @@ class Instrument : public ::testing::Test {
 
 // Not inlined: each is what a user's function does.
 template <class T>
-[[gnu::noinline]] void store_one(T* p, T value) { *p = value; }
+[[gnu::noinline]] void store_one(T* p, T value) {
+  *p = value;
+}
 template <class T>
-[[gnu::noinline]] T load_one(const T* p) { return *p; }
+[[gnu::noinline]] T load_one(const T* p) {
+  return *p;
+}
 template <class T>
-[[gnu::noinline]] void assign(T* a, const T* b) { *a = *b; }
+[[gnu::noinline]] void assign(T* a, const T* b) {
+  *a = *b;
+}
 
 TEST_F(Instrument, SaysThatItIs) { EXPECT_TRUE(accesses_are_instrumented()); }
 
@@ -96,7 +102,8 @@ void plain(notes& n) {
   store_one(p, T(7));
   EXPECT_EQ(load_one(p), T(7));
   *p += T(1);
-  EXPECT_EQ(std::exchange(n.seen, {}), (accesses{{'S', 64, sizeof(T)}, {'L', 64, sizeof(T)}, {'L', 64, sizeof(T)}, {'S', 64, sizeof(T)}}));
+  EXPECT_EQ(std::exchange(n.seen, {}),
+            (accesses{{'S', 64, sizeof(T)}, {'L', 64, sizeof(T)}, {'L', 64, sizeof(T)}, {'S', 64, sizeof(T)}}));
 }
 TEST_F(Instrument, PlainAccesses) {
   plain<std::uint8_t>(notes_);
@@ -256,7 +263,8 @@ void atomics(notes& n) {
   EXPECT_TRUE(word.compare_exchange_strong(expected, 7, std::memory_order_acq_rel));
   EXPECT_EQ(seen(), both);
   expected = 7;
-  while (!word.compare_exchange_weak(expected, 8)) {}
+  while (!word.compare_exchange_weak(expected, 8)) {
+  }
   EXPECT_EQ(seen(), both);
   EXPECT_EQ(word.load(), T(8));
   seen();
@@ -288,7 +296,8 @@ TEST_F(Instrument, AtomicsOfManyThreadsAreReallyAtomic) {
       for (std::uint64_t i = 0; i < turns; ++i) {
         word.fetch_add(1);
         std::uint64_t v = word.load();
-        while (!word.compare_exchange_weak(v, v + 1)) {}
+        while (!word.compare_exchange_weak(v, v + 1)) {
+        }
       }
     };
     std::jthread a(work), b(work);
@@ -307,7 +316,8 @@ TEST_F(Instrument, AStoreIsToldBeforeItIsMade) {
   atomic_word.exchange(4);
   std::memset(at<char>(2), 5, unknown_value<std::size_t>(9));
   seen();
-  EXPECT_EQ(notes_.first_bytes, (std::vector{std::byte{0}, std::byte{1}, std::byte{0}, std::byte{3}, std::byte{3}, std::byte{0}}));
+  EXPECT_EQ(notes_.first_bytes,
+            (std::vector{std::byte{0}, std::byte{1}, std::byte{0}, std::byte{3}, std::byte{3}, std::byte{0}}));
 }
 
 TEST_F(Instrument, TellsWhere) {
@@ -316,7 +326,8 @@ TEST_F(Instrument, TellsWhere) {
   *at<std::uint32_t>(0) = 3;
   seen();
   const auto distance = [](const void* pc, auto* function) {
-    return static_cast<std::ptrdiff_t>(reinterpret_cast<std::uintptr_t>(pc) - reinterpret_cast<std::uintptr_t>(function));
+    return static_cast<std::ptrdiff_t>(reinterpret_cast<std::uintptr_t>(pc) -
+                                       reinterpret_cast<std::uintptr_t>(function));
   };
   ASSERT_EQ(notes_.where.size(), 3u);
   EXPECT_EQ(notes_.where[0], notes_.where[1]);
@@ -332,7 +343,8 @@ TEST_F(Instrument, OutsideTheRangeNothingIsTold) {
   std::memset(outside, 1, sizeof around);
   std::vector<int> v(100, 1);
   EXPECT_EQ(std::accumulate(v.begin(), v.end(), 0), 100);
-  auto& word = *unknown(reinterpret_cast<std::atomic<std::uint64_t>*>(around + 8 - reinterpret_cast<std::uintptr_t>(around) % 8));
+  auto& word = *unknown(
+      reinterpret_cast<std::atomic<std::uint64_t>*>(around + 8 - reinterpret_cast<std::uintptr_t>(around) % 8));
   word.fetch_add(1);
   EXPECT_EQ(seen(), accesses{});
 
