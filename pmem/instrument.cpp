@@ -13,6 +13,7 @@ namespace ppmm::detail {
 #if !defined(PPMM_INSTRUMENT)
 
 void observe_accesses(std::uintptr_t, std::size_t, access_observer*) {}
+bool accesses_are_observed() { return false; }
 bool accesses_are_instrumented() { return false; }
 
 #else
@@ -98,6 +99,8 @@ void observe_accesses(std::uintptr_t base, std::size_t size, access_observer* ob
   observed_base.store(observer == nullptr ? 0 : base);
   observed_size.store(observer == nullptr ? 0 : size);
 }
+
+bool accesses_are_observed() { return current.load() != nullptr; }
 
 bool accesses_are_instrumented() { return true; }
 

@@ -32,6 +32,9 @@ class access_observer {
 /// called while no other thread accesses it.
 void observe_accesses(std::uintptr_t base, std::size_t size, access_observer* observer);
 
+/// True while somebody observes.
+bool accesses_are_observed();
+
 /// True in a build that calls observers.
 bool accesses_are_instrumented();
 

@@ -44,6 +44,7 @@ worker::worker(team& t, unsigned index, unsigned slot)
       dice_(t.options.fault_seed * 1000003 + slot) {}
 
 void worker::live() {
+  const watch::worker_thread watched(&durable_);
   stack_low_ = low_end_of_this_stack();
   last_poll_ = last_commit_ = ticks();
   unsigned rounds = 0;
@@ -200,6 +201,7 @@ void worker::tell_result(const restart& done) {
 }
 
 void worker::forget() {
+  watch::capsule_lost();
   candidates_.clear();
   exposed_ = 0;
   touched_.clear();
