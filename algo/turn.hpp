@@ -1,13 +1,11 @@
 /// How much a loop does between two safe points.
 #pragma once
 
+#include <ppmm/sched/clock.hpp>
+
 #include <algorithm>
-#include <chrono>
 #include <cstddef>
 #include <cstdint>
-#if defined(__x86_64__) || defined(__i386__)
-#include <x86intrin.h>  // __rdtsc
-#endif
 
 namespace ppmm::detail {
 
@@ -33,16 +31,10 @@ class turn_length {
   }
 
  private:
-  // A cheap clock: only its order of magnitude counts.
-#if defined(__x86_64__) || defined(__i386__)
-  static std::uint64_t ticks() { return __rdtsc(); }
+#if defined(__x86_64__)
   static constexpr std::uint64_t aim = 12'000;  // 3 to 6 µs at 2 to 4 GHz
 #else
-  static std::uint64_t ticks() {
-    return static_cast<std::uint64_t>(std::chrono::steady_clock::now().time_since_epoch() /
-                                      std::chrono::nanoseconds(1));
-  }
-  static constexpr std::uint64_t aim = 5'000;
+  static constexpr std::uint64_t aim = 5'000;   // ns
 #endif
   static constexpr std::uint32_t longest = 1u << 30;
 

@@ -1,6 +1,7 @@
 #include <ppmm/pmem/errors.hpp>
 #include <ppmm/pmem/file.hpp>
 #include <ppmm/pmem/persist.hpp>
+#include <ppmm/pmem/simulated.hpp>
 
 #include <sys/mman.h>
 
@@ -46,6 +47,8 @@ double ns_per_tick() {
 persister::persister(const medium& m) : medium_(&m) {
   if (m.level == durability::process) {
     way_ = way::nothing;
+  } else if (m.level == durability::simulated) {
+    way_ = way::simulated;
   } else {
     way_ = m.level == durability::power && m.grain == granularity::page ? way::pages : way::lines;
     ns_per_tick_ = ns_per_tick();
@@ -53,6 +56,10 @@ persister::persister(const medium& m) : medium_(&m) {
 }
 
 void persister::write_back(std::uintptr_t first, std::size_t n) {
+  if (way_ == way::simulated) {
+    medium_->simulated->flush(this, first, n);
+    return;
+  }
   if (started_ == 0) started_ = ticks();
   if (way_ == way::lines) {
     medium_->flush(reinterpret_cast<const void*>(first), n);
@@ -68,7 +75,9 @@ void persister::write_back(std::uintptr_t first, std::size_t n) {
 }
 
 void persister::drain() {
-  if (way_ == way::lines) {
+  if (way_ == way::simulated) {
+    medium_->simulated->fence(this);
+  } else if (way_ == way::lines) {
     medium_->drain();
   } else {
     sync_pages();

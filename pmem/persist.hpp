@@ -9,6 +9,7 @@
 /// | power    | page        | notes the pages | msync of them    |
 /// | process  | any         | nothing         | compiler fence   |
 /// | emulated | cache line, forced on tmpfs or a file: costs as DAX, survives as `process` |
+/// | simulated | memory, modelled line by line: what a power failure may leave is computed (simulated.hpp) |
 #pragma once
 
 #include <atomic>
@@ -18,10 +19,12 @@
 
 namespace ppmm {
 
-enum class durability : std::uint32_t { power = 0, process = 1, emulated = 2 };
+enum class durability : std::uint32_t { power = 0, process = 1, emulated = 2, simulated = 3 };
 enum class granularity : std::uint32_t { page = 0, cache_line = 1, byte = 2 };
 
 inline constexpr std::size_t line_size = 64;
+
+class simulated_medium;
 
 /// What one worker has spent on durability. Written by its worker only.
 struct flush_counters {
@@ -44,6 +47,7 @@ struct medium {
   /// reports a lost page once, to whoever syncs next: a second msync that succeeds proves nothing. nullptr: each
   /// persister remembers for itself.
   std::atomic<bool>* failed = nullptr;
+  simulated_medium* simulated = nullptr;  // level simulated: the model
 };
 
 /// One worker's way to the medium. Not shared between threads.
@@ -85,7 +89,7 @@ class persister {
   const flush_counters& counters() const { return counters_; }
 
  private:
-  enum class way : std::uint8_t { nothing, lines, pages };
+  enum class way : std::uint8_t { nothing, lines, pages, simulated };
   struct page_range {
     std::uintptr_t first, last;  // [first, last), whole pages
   };

@@ -171,6 +171,7 @@ std::size_t pool::size() const { return impl_->medium.size; }
 std::uint32_t pool::max_workers() const { return impl_->max_workers; }
 std::span<const std::span<std::byte>> pool::segments() const { return impl_->segments; }
 const medium& pool::medium() const { return impl_->medium; }
+void pool::set_medium(const ppmm::medium& m) { impl_->medium = m; }
 
 std::string pool::describe_medium() const {
   const std::string& on = impl_->where.name;
@@ -185,6 +186,8 @@ std::string pool::describe_medium() const {
           "emulated: flushes as on DAX (clwb + sfence, cache-line granularity forced) on {}; survives "
           "kill -9 and crashes of the process, not a power failure",
           on);
+    case durability::simulated:
+      return fmt::format("simulated: a model of cache lines, on {}; for tests, survives only what they decide", on);
     case durability::power:
       break;
   }

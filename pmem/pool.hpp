@@ -71,7 +71,7 @@ class pool {
   std::size_t size() const;  ///< bytes of the file
   std::uint32_t max_workers() const;
   std::span<const std::span<std::byte>> segments() const;  ///< page-aligned, inside the mapping, zero at creation
-  const ppmm::medium& medium() const;   ///< level and granularity in force; lives as long as the pool
+  const ppmm::medium& medium() const;  ///< level and granularity in force; lives as long as the pool
   std::string describe_medium() const;  ///< one line in words: level, granularity, file system, what it survives
 
   /// [p, p + n) lies in the mapping.
@@ -93,6 +93,9 @@ class pool {
   bool drop_job(std::string_view name);
 
  private:
+  friend class simulated_medium;
+  void set_medium(const ppmm::medium& m);
+
   struct impl;
   explicit pool(std::unique_ptr<impl> whole);
   std::unique_ptr<impl> impl_;

@@ -6,8 +6,14 @@
 
 namespace ppmm::detail {
 
+/// In an instrumented build a test may stop the clock, so that a run depends on nothing but its seed: then this counts.
+inline const std::uint64_t* stopped_clock = nullptr;
+
 /// Ticks of a steady counter that all cores share (the time stamp counter on x86).
 inline std::uint64_t ticks() {
+#if defined(PPMM_INSTRUMENT)
+  if (stopped_clock != nullptr) return *stopped_clock;
+#endif
 #if defined(__x86_64__)
   return __builtin_ia32_rdtsc();
 #else

@@ -120,6 +120,24 @@ double default_heartbeat_ns(const medium& m) {
   return 50e3;
 }
 
+/// Below this much of the C++ stack a strand is detached and goes on from its frames. The clock is looked at every 512
+/// forks at most: so a task may use up to 32 KiB of stack a level of recursion.
+constexpr std::size_t stack_margin = std::size_t{16} << 20;
+
+std::uintptr_t low_end_of_this_stack() {
+  pthread_attr_t attributes;
+  void* base = nullptr;
+  std::size_t size = 0;
+  if (pthread_getattr_np(pthread_self(), &attributes) != 0) return 0;
+  pthread_attr_getstack(&attributes, &base, &size);
+  pthread_attr_destroy(&attributes);
+#if defined(__SANITIZE_THREAD__)
+  return reinterpret_cast<std::uintptr_t>(base) + size - (std::size_t{2} << 20);  // ThreadSanitizer follows 65,536 calls at most
+#else
+  return reinterpret_cast<std::uintptr_t>(base) + std::min(stack_margin, size / 2);
+#endif
+}
+
 constexpr std::size_t worker_stack_bytes = std::size_t{64} << 20;  // address space; memory only where touched
 
 /// A worker's thread, with a C++ stack of known size.
@@ -147,7 +165,7 @@ class worker_thread {
  private:
   void body() {
     if (where_.pinned) static_cast<void>(numa::pin_this_thread(where_));
-    worker_.live();
+    worker_.live(low_end_of_this_stack());
     when_over_();
   }
 
@@ -186,6 +204,11 @@ void run_workers(team& t, const numa::worker_plan& plan) {
     changed.notify_all();
   };
   const std::stop_callback stop(t.options.stop, [&] { t.stopping.store(true); });
+  if (t.options.runner != nullptr) {
+    std::vector<std::function<void(std::uintptr_t)>> bodies;
+    for (const auto& w : t.workers) bodies.emplace_back([&w = *w](std::uintptr_t stack_low) { w.live(stack_low); });
+    return t.options.runner->run(std::move(bodies));
+  }
   std::vector<std::unique_ptr<worker_thread>> threads;
   for (std::size_t i = 0; i < t.workers.size(); ++i) {
     numa::placement where = plan[i];

@@ -57,6 +57,18 @@ struct resume_info {
   unsigned strands = 0;             ///< found in the pool
 };
 
+namespace detail {
+/// Runs the workers: threads, unless a test gives one that lets them take turns as it likes.
+class runner {
+ public:
+  virtual ~runner() = default;
+  /// Runs all bodies to their ends. Each is told how low its C++ stack may grow.
+  virtual void run(std::vector<std::function<void(std::uintptr_t stack_low)>> bodies) = 0;
+  /// A worker has found nothing to do.
+  virtual void pause() = 0;
+};
+}  // namespace detail
+
 struct run_options {
   unsigned workers = 0;                          ///< 0: one a usable core
   bool pin = true;                               ///< pin workers to cores (more workers than cores are never pinned)
@@ -72,6 +84,7 @@ struct run_options {
   std::function<void(const resume_info&)> on_resume = nullptr;           ///< called on the calling thread before work goes on
   std::function<void(std::uint64_t units)> on_progress = nullptr;        ///< called on the calling thread about ten times a second
   run_statistics* statistics = nullptr;          ///< filled in at the end, also when run throws
+  detail::runner* runner = nullptr;              ///< for tests; null: a thread a worker
 };
 
 namespace detail {

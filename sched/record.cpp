@@ -1,5 +1,7 @@
 #include <ppmm/sched/record.hpp>
 
+#include <atomic>
+
 namespace ppmm::detail {
 namespace {
 
@@ -17,10 +19,10 @@ class mixer {
   std::uint64_t state_ = 0x5050'4d4d;
 };
 
-std::uint32_t checksum(const record& r, unsigned lines) {
+std::uint32_t checksum(const record& r, unsigned lines, std::uint64_t sequence) {
   mixer m;
   for (unsigned i = 0; i < lines; ++i) {
-    m.add(r.lines[i].sequence);
+    m.add(sequence);
     for (std::size_t w = 0; w < 7; ++w)
       m.add(i == 0 && w == record_word::head ? r.lines[0].words[w] & 0xffff'ffff : r.lines[i].words[w]);
   }
@@ -36,12 +38,13 @@ unsigned lines_for(std::size_t bytes) {
 
 }  // namespace
 
+/// The sequence goes into each line last. Stores within a line become durable in order (x86), so a line with the new
+/// sequence is whole; a torn record shows the old sequence in some line, and the other buffer is newer than that.
 const void* write_record(worker_slot& slot, const restart& r, std::size_t& bytes) {
   record& buffer = slot.records[r.sequence & 1];
   const unsigned lines = lines_for(r.bytes);
   bytes = lines * sizeof(record_line);
   record_line* line = buffer.lines;
-  line->sequence = r.sequence;
   line->words[record_word::job] = r.job;
   line->words[record_word::head] = record_head(r.kind, lines, r.bytes, 0);
   line->words[record_word::at] = r.at;
@@ -56,11 +59,11 @@ const void* write_record(worker_slot& slot, const restart& r, std::size_t& bytes
   for (from += n, left -= n; left > 0; from += n, left -= n) {
     ++line;
     n = left < line_bytes ? left : line_bytes;
-    line->sequence = r.sequence;
     std::memset(line->words, 0, line_bytes);
     std::memcpy(line->words, from, n);
   }
-  buffer.lines[0].words[record_word::head] = record_head(r.kind, lines, r.bytes, checksum(buffer, lines));
+  buffer.lines[0].words[record_word::head] = record_head(r.kind, lines, r.bytes, checksum(buffer, lines, r.sequence));
+  for (unsigned i = 0; i < lines; ++i) std::atomic_ref(buffer.lines[i].sequence).store(r.sequence, std::memory_order_release);
   return &buffer;
 }
 
@@ -74,7 +77,7 @@ bool read_record(const record& buffer, restart& r) {
     return false;
   for (unsigned i = 1; i < lines; ++i)
     if (buffer.lines[i].sequence != first.sequence) return false;
-  if (static_cast<std::uint32_t>(head >> 32) != checksum(buffer, lines)) return false;
+  if (static_cast<std::uint32_t>(head >> 32) != checksum(buffer, lines, first.sequence)) return false;
   r.sequence = first.sequence;
   r.job = first.words[record_word::job];
   r.kind = static_cast<record_kind>(kind);
@@ -94,22 +97,14 @@ bool read_record(const record& buffer, restart& r) {
 }
 
 restart newest_record(const worker_slot& slot, std::uint64_t job) {
-  restart r[2];
-  const bool valid[2] = {read_record(slot.records[0], r[0]), read_record(slot.records[1], r[1])};
-  if (!valid[0] && !valid[1]) {
-    // Not even a sequence to trust: go on above whatever stands in the lines.
-    restart none;
-    const std::uint64_t a = slot.records[0].lines[0].sequence, b = slot.records[1].lines[0].sequence;
-    none.sequence = a > b ? a : b;
+  const std::uint64_t a = slot.records[0].lines[0].sequence, b = slot.records[1].lines[0].sequence;
+  restart newest, none;
+  if (!read_record(slot.records[a > b ? 0 : 1], newest) && !read_record(slot.records[a > b ? 1 : 0], newest)) {
+    none.sequence = a > b ? a : b;  // not even a sequence to trust: go on above whatever stands in the lines
     return none;
   }
-  restart& newest = !valid[1] || (valid[0] && r[0].sequence > r[1].sequence) ? r[0] : r[1];
-  if (newest.job != job) {
-    restart none;
-    none.sequence = newest.sequence;
-    return none;
-  }
-  return newest;
+  none.sequence = newest.sequence;
+  return newest.job == job ? newest : none;
 }
 
 }  // namespace ppmm::detail

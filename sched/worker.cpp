@@ -1,7 +1,6 @@
 /// The worker's loop: get a strand, run it until it ends, waits or detaches, get the next.
 #include <ppmm/sched/worker.hpp>
 
-#include <pthread.h>  // pthread_getattr_np
 #include <sched.h>    // sched_yield
 
 #include <algorithm>
@@ -9,27 +8,6 @@
 #include <thread>
 
 namespace ppmm::detail {
-namespace {
-
-/// Below this much of the C++ stack a strand is detached and goes on from its frames. The clock is looked at every 512
-/// forks at most: so a task may use up to 32 KiB of stack a level of recursion.
-constexpr std::size_t stack_margin = std::size_t{16} << 20;
-
-std::uintptr_t low_end_of_this_stack() {
-  pthread_attr_t attributes;
-  void* base = nullptr;
-  std::size_t size = 0;
-  if (pthread_getattr_np(pthread_self(), &attributes) != 0) return 0;
-  pthread_attr_getstack(&attributes, &base, &size);
-  pthread_attr_destroy(&attributes);
-#if defined(__SANITIZE_THREAD__)
-  return reinterpret_cast<std::uintptr_t>(base) + size - (std::size_t{2} << 20);  // ThreadSanitizer follows 65,536 calls at most
-#else
-  return reinterpret_cast<std::uintptr_t>(base) + std::min(stack_margin, size / 2);
-#endif
-}
-
-}  // namespace
 
 worker::worker(team& t, unsigned index, unsigned slot)
     : team_(t),
@@ -43,8 +21,8 @@ worker::worker(team& t, unsigned index, unsigned slot)
       injecting_(t.options.soft_fault_rate > 0 || t.options.hard_fault_rate > 0),
       dice_(t.options.fault_seed * 1000003 + slot) {}
 
-void worker::live() {
-  stack_low_ = low_end_of_this_stack();
+void worker::live(std::uintptr_t stack_low) {
+  stack_low_ = stack_low;
   last_poll_ = last_commit_ = ticks();
   unsigned rounds = 0;
   bool entered = false, is_idle = false;
@@ -85,6 +63,10 @@ void worker::live() {
 
 bool worker::looks_over(unsigned& rounds) {
   if (team_.over()) return true;
+  if (team_.options.runner != nullptr) {
+    team_.options.runner->pause();
+    return team_.over();
+  }
   if (++rounds < 64)
     __builtin_ia32_pause();
   else if (rounds < 4096)

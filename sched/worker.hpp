@@ -49,8 +49,8 @@ class alignas(64) worker {
  public:
   worker(team& t, unsigned index, unsigned slot);
 
-  /// The thread's body: until the job is over or the worker is lost.
-  void live();
+  /// Until the job is over or the worker is lost. Strands are detached when the C++ stack has grown below `stack_low`.
+  void live(std::uintptr_t stack_low);
 
   hint_deque& hints() { return hints_; }
   void count(run_statistics& s) const;

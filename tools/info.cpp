@@ -30,6 +30,8 @@ std::string_view level_in_words(durability level) {
       return "process: commits survive the death of processes, not a power loss";
     case durability::emulated:
       return "emulated: commits cost what they cost on persistent memory, and survive the death of processes";
+    case durability::simulated:
+      return "simulated: a model of a medium, for tests";
   }
   return "unknown";
 }

@@ -1,0 +1,175 @@
+# Planted faults: each is one mistake in the protocol, made in a copy of one source file. The explorer, linked with that
+# copy in place of the library's own, must find it; a test that cannot fail proves nothing.
+#
+#   plant(name file.cpp FROM text TO text [SCENARIOS name…] [ARGS argument…])
+#
+# FROM must stand in the file exactly once: so a fault cannot outlive the code that it breaks.
+
+add_custom_target(planted)
+
+function(plant name file)
+  cmake_parse_arguments(PARSE_ARGV 2 arg "" "FROM;TO" "SCENARIOS;ARGS")
+  set(source ${PROJECT_SOURCE_DIR}/sched/${file})
+  file(READ ${source} text)
+  string(REPLACE "${arg_FROM}" "@PLANTED@" mutated "${text}")
+  string(REGEX MATCHALL "@PLANTED@" found "${mutated}")
+  list(LENGTH found times)
+  if(NOT times EQUAL 1)
+    message(FATAL_ERROR "planted fault ${name}: its text stands in sched/${file} ${times} times instead of once:\n${arg_FROM}")
+  endif()
+  string(REPLACE "@PLANTED@" "${arg_TO}" mutated "${mutated}")
+  set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${source})
+  set(copy ${CMAKE_CURRENT_BINARY_DIR}/planted/${name}/${file})
+  file(CONFIGURE OUTPUT ${copy} CONTENT "${mutated}" @ONLY)
+
+  add_executable(planted_${name} EXCLUDE_FROM_ALL ${copy} $<TARGET_OBJECTS:explorer>)
+  target_link_libraries(planted_${name} PRIVATE explorer)
+  add_dependencies(planted planted_${name})
+  set(scenarios)
+  foreach(s IN LISTS arg_SCENARIOS)
+    list(APPEND scenarios --scenario ${s})
+  endforeach()
+  add_test(NAME Planted.${name} COMMAND planted_${name} --expect-wrong ${scenarios} ${arg_ARGS})
+  set_tests_properties(Planted.${name} PROPERTIES LABELS "crash;planted" TIMEOUT 600)
+endfunction()
+
+# --- commit
+
+plant(frames_not_flushed commit.cpp
+  FROM "persister_.flush(f, frame_bytes(f->type));\n    if (p.which()"
+  TO "if (p.which()")
+plant(results_not_flushed commit.cpp
+  FROM "for (const frame* f : touched_) persister_.flush(f, frame_bytes(f->type));"
+  TO "")
+plant(right_words_not_flushed commit.cpp
+  FROM "for (const exposure_slot* s : touched_slots_) persister_.flush(s, sizeof *s);"
+  TO "")
+plant(views_not_flushed commit.cpp
+  FROM "for (const byte_range& w : written_) persister_.flush(reinterpret_cast<const void*>(w.first), w.last - w.first);"
+  TO "")
+plant(first_fence_left_out commit.cpp
+  FROM "expose_some();\n  access();\n  persister_.fence();"
+  TO "expose_some();\n  access();")
+plant(record_before_frames commit.cpp
+  FROM "  persist_record(r);\n  publish_exposed();"
+  TO "  flush_new_frames(next.to);\n  flush_touched();\n  persister_.fence();\n  publish_exposed();")
+plant(record_fence_left_out commit.cpp
+  FROM "persister_.flush(at, bytes);\n  persister_.fence();"
+  TO "persister_.flush(at, bytes);")
+plant(record_not_flushed commit.cpp
+  FROM "persister_.flush(at, bytes);\n  persister_.fence();"
+  TO "static_cast<void>(at);\n  persister_.fence();")
+plant(generation_not_raised commit.cpp
+  FROM "static_cast<std::uint32_t>(s.generation.load()) + 1"
+  TO "std::max(static_cast<std::uint32_t>(s.generation.load()), 1u)")
+plant(available_before_record commit.cpp
+  FROM "    persister_.flush(&s, sizeof s);\n    persister_.flush(f, sizeof *f);"
+  TO "    s.right.store(right_word(e.generation, right_state::available));\n    hints_.push(e);\n    persister_.flush(&s, sizeof s);\n    persister_.flush(f, sizeof *f);")
+plant(link_not_flushed commit.cpp
+  FROM "    persister_.flush(&s, sizeof s);\n    persister_.flush(f, sizeof *f);"
+  TO "    persister_.flush(&s, sizeof s);")
+plant(exposed_frame_not_flushed_slot commit.cpp
+  FROM "    persister_.flush(&s, sizeof s);\n    persister_.flush(f, sizeof *f);"
+  TO "    persister_.flush(f, sizeof *f);")
+
+# --- records
+
+plant(one_record_buffer record.cpp
+  FROM "record& buffer = slot.records[r.sequence & 1];"
+  TO "record& buffer = slot.records[0];")
+plant(torn_records_believed record.cpp
+  FROM "if (static_cast<std::uint32_t>(head >> 32) != checksum(buffer, lines, first.sequence)) return false;"
+  TO "")
+
+# --- steal
+
+plant(steal_not_persisted steal.cpp
+  FROM "exposure_slot& s = team_.img.checked_slot(e);\n  persister_.persist(&s, sizeof s);"
+  TO "exposure_slot& s = team_.img.checked_slot(e);")
+plant(steal_without_record steal.cpp
+  FROM "  persist_record(r);\n  s.right.cam("
+  TO "  s.right.cam(")
+plant(steal_not_asked_whose steal.cpp
+  FROM "if (s.right.load() != right_word(e.generation, right_state::stolen, thief)) return std::nullopt;"
+  TO "if (static_cast<right_state>(s.right.load() & 3) != right_state::stolen) return std::nullopt;")
+plant(steal_repeated adopt.cpp
+  FROM "      return finish_steal(r.exposed(), unpack_identity(static_cast<std::uint32_t>(r.type)));"
+  TO "      team_.img.slot(r.exposed().slot).right.cam(right_word(r.exposed().generation, right_state::available), right_word(r.exposed().generation, right_state::stolen, unpack_identity(static_cast<std::uint32_t>(r.type))));\n      return finish_steal(r.exposed(), unpack_identity(static_cast<std::uint32_t>(r.type)));")
+plant(won_steal_forgotten recover.cpp
+  FROM "slot_used_[r.exposed().slot] = true;\n        reach("
+  TO "if (false) reach(")
+
+# --- join
+
+plant(arrive_not_persisted join.cpp
+  FROM "slot.join.cam(none, first);\n  persister_.persist(&slot, sizeof slot);"
+  TO "slot.join.cam(none, first);")
+plant(claim_not_persisted join.cpp
+  FROM "slot.join.cam(other_first, claimed);\n    persister_.persist(&slot, sizeof slot);"
+  TO "slot.join.cam(other_first, claimed);")
+plant(stolen_not_flushed_before_arrive join.cpp
+  FROM "touched_slots_.push_back(&team_.img.slot(e.slot));  // STOLEN was read in it, and is acted on [M]"
+  TO "std::erase(touched_slots_, &team_.img.slot(e.slot));")
+plant(arrive_before_result join.cpp
+  FROM "flush_touched();\n  persister_.fence();\n  restart r;"
+  TO "restart r;")
+plant(slot_reused_at_claim join.cpp
+  FROM "joined_slots_.push_back(e.slot);"
+  TO "team_.shelves[image::home_of(e.slot)].give_back(e.slot);")
+plant(link_kept_after_claim join.cpp
+  FROM "f->link = link_flag::committed;  // nobody else comes here any more; flushed with the next commit"
+  TO "")
+
+# --- taking back
+
+plant(inlined_child_lost safepoint.cpp
+  FROM "if (was_available && right == inlined) {"
+  TO "if (!was_available && right == inlined) return after_left::gone;\n      if (was_available && right == inlined) {")
+plant(taken_back_without_cam safepoint.cpp
+  FROM "s.right.cam(available, inlined);"
+  TO "if (was_available) s.right.store(inlined);")
+plant(taken_back_not_flushed safepoint.cpp
+  FROM "if (e.generation != 0) touched_slots_.push_back(&team_.img.slot(e.slot));  // whatever it says is acted on [M]"
+  TO "")
+plant(popped_frame_reused stacklet.cpp
+  FROM "  const std::uint32_t chunk = image_.chunk_of(popped);\n  std::byte *first"
+  TO "  room_.top = reinterpret_cast<std::byte*>(const_cast<frame*>(popped));\n  const std::uint32_t chunk = image_.chunk_of(popped);\n  std::byte *first")
+
+# --- adoption and recovery
+
+plant(link_without_generation adopt.cpp
+  FROM "return s.generation.load() == e.generation && s.right.load() >> 32 == e.generation && s.frame_address.load() == reinterpret_cast<std::uintptr_t>(f);"
+  TO "return s.frame_address.load() == reinterpret_cast<std::uintptr_t>(f);")
+plant(link_without_right_word adopt.cpp
+  FROM "return s.generation.load() == e.generation && s.right.load() >> 32 == e.generation && s.frame_address.load() == reinterpret_cast<std::uintptr_t>(f);"
+  TO "return s.generation.load() == e.generation && s.frame_address.load() == reinterpret_cast<std::uintptr_t>(f);")
+plant(walk_beyond_the_theft adopt.cpp
+  FROM "for (place p = newest; p.word != 0 && !is_stolen_edge(p); p = place(p.parent()->parent))"
+  TO "for (place p = newest; p.word != 0; p = place(p.parent()->parent))")
+plant(new_life_before_idle adopt.cpp
+  FROM "  persist_record(idle);\n  durable_.owner.store(owner_word(self_.life));\n  persister_.persist(&durable_.owner, sizeof durable_.owner);"
+  TO "  durable_.owner.store(owner_word(self_.life));\n  persister_.persist(&durable_.owner, sizeof durable_.owner);\n  persist_record(idle);")
+plant(rob_not_persisted adopt.cpp
+  FROM "  persister_.persist(&dead.owner, sizeof dead.owner);\n  access();\n  if (dead.owner.load()"
+  TO "  access();\n  if (dead.owner.load()")
+plant(copied_steal_renamed adopt.cpp
+  FROM "  const std::uint64_t mine = progress_;"
+  TO "  if (r.kind == record_kind::steal) r.type = identity_word(self_);\n  const std::uint64_t mine = progress_;")
+plant(robbed_units_forgotten adopt.cpp
+  FROM "progress_ += r.progress;"
+  TO "progress_ += 0;")
+plant(robbed_slot_entered recover.cpp
+  FROM "with_strand[i] == first_choice && !found.being_robbed(i) &&"
+  TO "with_strand[i] == first_choice &&")
+plant(robbed_record_reached_twice recover.cpp
+  FROM "    if (!is_robbed(slot.owner.load())) {\n      committed"
+  TO "    {\n      committed")
+plant(records_not_persisted_first recover.cpp
+  FROM "p.flush(&t.img.worker(i), sizeof(worker_slot));"
+  TO "p.flush(&t.img.worker(i), 0);")
+
+# --- the end
+
+plant(done_before_output worker.cpp
+  FROM "  flush_touched();\n  persister_.fence();\n  restart r;\n  r.kind = record_kind::done;"
+  TO "  restart r;\n  r.kind = record_kind::done;")

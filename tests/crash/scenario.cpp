@@ -1,0 +1,214 @@
+#include "scenario.hpp"
+
+#include <numeric>
+
+namespace ppmm::test {
+namespace {
+
+using word = std::uint64_t;
+
+// ---- tasks ---------------------------------------------------------------------------------------------------------
+
+step<word> leaf(context& cx, word n) {
+  cx.advance(1);
+  return n;
+}
+step<word> sum(context&, word a, word b) { return a + b; }
+
+step<word> a_fork(context& cx) { return cx.fork(task<leaf>(word{1}), task<leaf>(word{2})).then(task<sum>()); }
+step<word> a_call(context& cx) {
+  return cx.call(task<leaf>(word{5})).then([](context& c, word n) -> step<word> {
+    c.advance(1);
+    return n + 1;
+  });
+}
+step<word> a_tail(context& cx, word n) {
+  if (n == 0) return cx.tail(task<leaf>(word{7}));
+  return cx.tail(task<a_tail>(n - 1));
+}
+
+/// A child that takes some steps, so that the other one can be stolen meanwhile.
+step<word> slow(context& cx, word steps) {
+  if (steps == 0) {
+    cx.advance(1);
+    return 1u;
+  }
+  return cx.call(task<slow>(steps - 1)).then([](context&, word n) -> step<word> { return n + 1; });
+}
+step<word> a_stolen_fork(context& cx, word left, word right) { return cx.fork(task<slow>(left), task<slow>(right)).then(task<sum>()); }
+
+step<word> fib(context& cx, int n) {
+  if (n < 2) return static_cast<word>(n);
+  return cx.fork(task<fib>(n - 1), task<fib>(n - 2)).then([](context& c, word a, word b) -> step<word> {
+    c.advance(1);
+    return a + b;
+  });
+}
+word serial_fib(int n) { return n < 2 ? static_cast<word>(n) : serial_fib(n - 1) + serial_fib(n - 2); }
+
+/// Commits only where it says so: frames pile up between, so a commit has several new ones.
+step<word> rare(context& cx, int n) {
+  if (n < 2) return static_cast<word>(n);
+  if (n % 3 == 0) cx.commit_next();
+  return cx.fork(task<rare>(n - 1), task<rare>(n - 2)).then([](context& c, word a, word b) -> step<word> {
+    c.advance(1);
+    return a + b;
+  });
+}
+
+/// A task whose arguments need several lines of a record, and a result that needs some of a frame.
+struct wide {
+  word w[20];
+};
+step<wide> widen(context& cx, wide in) {
+  cx.advance(1);
+  for (word& w : in.w) ++w;
+  return in;
+}
+step<word> a_wide_call(context& cx) {
+  wide start{};
+  std::iota(std::begin(start.w), std::end(start.w), word{1});
+  return cx.fork(task<widen>(start), task<widen>(start)).then([](context&, const wide& a, const wide& b) -> step<word> {
+    word s = 0;
+    for (int i = 0; i < 20; ++i) s += a.w[i] * b.w[i];
+    return s;
+  });
+}
+word wide_answer() {
+  word s = 0;
+  for (word i = 2; i <= 21; ++i) s += i * i;
+  return s;
+}
+
+// ---- tasks on pool memory --------------------------------------------------------------------------------------------
+
+constexpr std::size_t elements = 24;
+constexpr std::uint64_t array_bytes = 4096;
+
+template <class T>
+out<T> all(pool& p) {
+  return {reinterpret_cast<T*>(region_of(p, array_bytes).data()), elements};
+}
+
+/// Writes squares in a loop, which splits while a worker is idle.
+step<word> a_loop(context& cx, out<word> to) {
+  return cx.call([to](context& c) {
+             return for_each(c, 0, to.size(), [to](context& d, std::size_t lo, std::size_t hi) {
+               const auto span = d.write(to.sub(lo, hi - lo));
+               for (std::size_t i = lo; i < hi; ++i) span[i - lo] = i * i;
+               d.advance(hi - lo);
+             });
+           })
+      .then([to](context& c) {
+        return reduce(
+            c, 0, to.size(), word{0},
+            [from = to.as_in()](context& d, std::size_t lo, std::size_t hi) {
+              word s = 0;
+              for (const word x : d.read(from.sub(lo, hi - lo))) s += x;
+              return s;
+            },
+            [](word a, word b) { return a + b; });
+      });
+}
+word loop_answer() {
+  word s = 0;
+  for (word i = 0; i < elements; ++i) s += i * i;
+  return s;
+}
+bool loop_right(std::span<const std::byte> region) {
+  const auto* w = reinterpret_cast<const word*>(region.data());
+  for (word i = 0; i < elements; ++i)
+    if (w[i] != i * i) return false;
+  return true;
+}
+
+/// Reads cells, then later tasks of the same strand overwrite them: x[i] := 2 x[i] + 1 in a scratch half, then back.
+step<void> copy_doubled(context& cx, out<word> to, in<word> from) {
+  const auto s = cx.read(from);
+  const auto d = cx.write(to);
+  for (std::size_t i = 0; i < s.size(); ++i) d[i] = 2 * s[i] + 1;
+  cx.advance(1);
+  return {};
+}
+step<word> an_overwrite(context& cx, out<word> a) {
+  const auto x = a.first(4), y = a.sub(8, 4);
+  return cx.call(task<copy_doubled>(y, x.as_in())).then([x, y](context& c) {
+    return c.call(task<copy_doubled>(x, y.as_in())).then([x](context& d) -> step<word> {
+      word s = 0;
+      for (const word w : d.read(x.as_in())) s = s * 1000 + w;
+      return s;
+    });
+  });
+}
+void overwrite_prepare(std::span<std::byte> region) {
+  auto* w = reinterpret_cast<word*>(region.data());
+  for (word i = 0; i < 4; ++i) w[i] = i + 1;
+}
+word overwrite_answer() {
+  word s = 0;
+  for (word i = 0; i < 4; ++i) s = s * 1000 + (2 * (2 * (i + 1) + 1) + 1);
+  return s;
+}
+
+bool any(const coverage&) { return true; }
+
+}  // namespace
+
+const std::vector<scenario>& scenarios() {
+  static const std::vector<scenario> all_of_them = [] {
+    std::vector<scenario> s;
+    s.push_back({.name = "fork", .about = "a fork, its child taken by nobody", .expected = {3, 2},
+                 .run = [](pool& p, const run_options& o) { return run(p, job_name, task<a_fork>(), o); }, .covered = any});
+    s.push_back({.name = "call", .about = "a call and its continuation", .expected = {6, 2},
+                 .run = [](pool& p, const run_options& o) { return run(p, job_name, task<a_call>(), o); }, .covered = any});
+    s.push_back({.name = "tail", .about = "tail steps", .expected = {7, 1},
+                 .run = [](pool& p, const run_options& o) { return run(p, job_name, task<a_tail>(word{3}), o); }, .covered = any});
+    s.push_back({.name = "wide", .about = "arguments of several record lines, results of several frame lines", .workers = 2, .expected = {wide_answer(), 2},
+                 .run = [](pool& p, const run_options& o) { return run(p, job_name, task<a_wide_call>(), o); }, .covered = any});
+    s.push_back({.name = "steal", .about = "a fork whose child is stolen, and the join in both orders", .workers = 2, .expected = {6, 2},
+                 .run = [](pool& p, const run_options& o) { return run(p, job_name, task<a_stolen_fork>(word{2}, word{2}), o); },
+                 .covered = [](const coverage& c) { return c.steals > 0 && c.left_claims > 0 && c.right_claims > 0 && c.taken_back > 0; }});
+    s.push_back({.name = "lost-steal", .about = "three workers, so that two try for the same child", .workers = 3, .expected = {4, 2},
+                 .run = [](pool& p, const run_options& o) { return run(p, job_name, task<a_stolen_fork>(word{1}, word{1}), o); },
+                 .covered = [](const coverage& c) { return c.steals > 0 && c.lost_steals > 0; }});
+    s.push_back({.name = "nested", .about = "nested forks, stolen at several levels", .workers = 2, .expected = {serial_fib(4), serial_fib(5) - 1},
+                 .run = [](pool& p, const run_options& o) { return run(p, job_name, task<fib>(4), o); },
+                 .covered = [](const coverage& c) { return c.steals > 0 && c.joins_second > 0; }});
+    s.push_back({.name = "rare", .about = "commits with several new frames", .workers = 2, .every_task = false, .expected = {serial_fib(5), serial_fib(6) - 1},
+                 .run = [](pool& p, const run_options& o) { return run(p, job_name, task<rare>(5), o); },
+                 .covered = [](const coverage& c) { return c.steals > 0; }});
+    s.push_back({.name = "loop", .about = "a loop that writes pool memory and is split, then a reduction of it", .workers = 2, .region = array_bytes,
+                 .expected = {loop_answer(), elements},
+                 .run = [](pool& p, const run_options& o) { return run(p, job_name, task<a_loop>(all<word>(p)), o); }, .right = loop_right,
+                 .covered = [](const coverage& c) { return c.steals > 0; }});
+    s.push_back({.name = "overwrite", .about = "tasks that overwrite what an earlier one has read", .every_task = false, .region = array_bytes,
+                 .expected = {overwrite_answer(), 2},
+                 .run = [](pool& p, const run_options& o) { return run(p, job_name, task<an_overwrite>(all<word>(p)), o); }, .prepare = overwrite_prepare,
+                 .covered = [](const coverage& c) { return c.restarts > 0; }});
+    s.push_back({.name = "soft-faults", .about = "a stolen fork whose workers lose their ephemeral memory", .workers = 2, .soft = 0.05, .expected = {6, 2},
+                 .run = [](pool& p, const run_options& o) { return run(p, job_name, task<a_stolen_fork>(word{2}, word{2}), o); },
+                 .covered = [](const coverage& c) { return c.soft_faults > 0 && c.steals > 0; }});
+    s.push_back({.name = "graves", .about = "a stolen fork whose workers die, and whose graves are robbed", .workers = 3, .hard = 0.02, .expected = {6, 2},
+                 .run = [](pool& p, const run_options& o) { return run(p, job_name, task<a_stolen_fork>(word{2}, word{2}), o); },
+                 .covered = [](const coverage& c) { return c.hard_faults > 0 && c.robberies > 0; }});
+    // Larger ones, for random walks.
+    s.push_back({.name = "big-fib", .about = "nested forks on three workers", .workers = 3, .large = true, .expected = {serial_fib(9), serial_fib(10) - 1},
+                 .run = [](pool& p, const run_options& o) { return run(p, job_name, task<fib>(9), o); }, .covered = any});
+    s.push_back({.name = "big-rare", .about = "commits with many new frames, three workers", .workers = 3, .every_task = false, .large = true,
+                 .expected = {serial_fib(13), serial_fib(14) - 1},
+                 .run = [](pool& p, const run_options& o) { return run(p, job_name, task<rare>(13), o); }, .covered = any});
+    s.push_back({.name = "big-loop", .about = "a loop and a reduction on three workers", .workers = 3, .large = true, .region = array_bytes,
+                 .expected = {loop_answer(), elements},
+                 .run = [](pool& p, const run_options& o) { return run(p, job_name, task<a_loop>(all<word>(p)), o); }, .right = loop_right, .covered = any});
+    s.push_back({.name = "big-soft", .about = "nested forks with soft faults", .workers = 3, .large = true, .soft = 0.01,
+                 .expected = {serial_fib(8), serial_fib(9) - 1},
+                 .run = [](pool& p, const run_options& o) { return run(p, job_name, task<fib>(8), o); }, .covered = any});
+    s.push_back({.name = "big-graves", .about = "nested forks with soft and hard faults", .workers = 4, .large = true, .soft = 0.003, .hard = 0.003,
+                 .expected = {serial_fib(8), serial_fib(9) - 1},
+                 .run = [](pool& p, const run_options& o) { return run(p, job_name, task<fib>(8), o); }, .covered = any});
+    return s;
+  }();
+  return all_of_them;
+}
+
+}  // namespace ppmm::test
