@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 namespace ppmm::detail {
 
@@ -130,6 +131,7 @@ void worker::settle() {
   written_.clear();
   read_.clear();
   read_hull_ = {~std::uintptr_t{0}, 0};
+  longest_capsule_.raise_to(std::exchange(accesses_since_record_, 0));
   cx_.commit_next_ = false;
   // A slot is free again when the claimer's next own record is durable, not at the pop [M]: until then a repeated
   // ARRIVE must find CLAIMED in it.

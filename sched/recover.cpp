@@ -227,7 +227,7 @@ resume_info recover(team& t, unsigned wanted) {
     slot.live_progress.store(committed);
     slot.live_when.store(ticks());
   }
-  t.start_root = !found.begun();
+  if (!found.begun()) t.root_starter = team::anyone;
 
   for (const unsigned slot : choose_slots(t, wanted, with_strand, found)) {
     t.workers.push_back(std::make_unique<worker>(t, static_cast<unsigned>(t.workers.size()), slot));

@@ -153,8 +153,8 @@ plant(rob_not_persisted adopt.cpp
   FROM "  persister_.persist(&dead.owner, sizeof dead.owner);\n  access();\n  if (dead.owner.load()"
   TO "  access();\n  if (dead.owner.load()")
 plant(copied_steal_renamed adopt.cpp
-  FROM "  const std::uint64_t mine = progress_;"
-  TO "  if (r.kind == record_kind::steal) r.type = identity_word(self_);\n  const std::uint64_t mine = progress_;")
+  FROM "restart r = newest_record(dead, team_.serial);"
+  TO "restart r = newest_record(dead, team_.serial);\n  if (r.kind == record_kind::steal) r.type = identity_word(self_);")
 plant(robbed_units_forgotten adopt.cpp
   FROM "progress_ += r.progress;"
   TO "progress_ += 0;")
