@@ -5,9 +5,11 @@
 #
 # FROM must stand in the file exactly once: so a fault cannot outlive the code that it breaks.
 #
-# Three faults that were tried are not here, for the explorer does not find them within a minute each time: a slot given
-# back at the claim instead of with the claimer's next record, a walk for candidates beyond the stolen edge, and a new
-# life begun before its IDLE record. They need three workers in one particular order; see tests/model. Two others turned out to be none: a STEAL
+# Six faults that were tried are not here, for the explorer does not find them within a minute each time: a slot given
+# back at the claim instead of with the claimer's next record, a walk for candidates beyond the stolen edge, a new life
+# begun before its IDLE record, a link that counts whatever the right word says, and the records that recovery and a
+# worker persist before they overwrite others. They need three workers, or two failures of different kinds, in one
+# particular order; see tests/model. Two others turned out to be none: a STEAL
 # whose CAM is repeated by its resumption wins only what is still free to take, and a slot whose line is not flushed when
 # it is exposed does not count after a failure; the flush keeps its generation from being used twice.
 
@@ -144,10 +146,6 @@ plant(link_without_generation image.cpp
   FROM "return s.generation.load() == e.generation && s.right.load() >> 32 == e.generation && s.frame_address.load() == reinterpret_cast<std::uintptr_t>(f);"
   TO "return s.frame_address.load() == reinterpret_cast<std::uintptr_t>(f);"
   SCENARIOS nested busy)
-plant(link_without_right_word image.cpp
-  FROM "return s.generation.load() == e.generation && s.right.load() >> 32 == e.generation && s.frame_address.load() == reinterpret_cast<std::uintptr_t>(f);"
-  TO "return s.generation.load() == e.generation && s.frame_address.load() == reinterpret_cast<std::uintptr_t>(f);"
-  SCENARIOS nested busy)
 plant(rob_not_persisted adopt.cpp
   FROM "  persister_.persist(&dead.owner, sizeof dead.owner);\n  access();\n  if (dead.owner.load()"
   TO "  access();\n  if (dead.owner.load()")
@@ -162,10 +160,6 @@ plant(robbed_slot_entered recover.cpp
   FROM "with_strand[i] == first_choice && !found.being_robbed(i) &&"
   TO "with_strand[i] == first_choice &&"
   SCENARIOS graves steal)
-plant(records_not_persisted_first recover.cpp
-  FROM "p.flush(t.img.worker(i).records, sizeof t.img.worker(i).records);"
-  TO ""
-  SCENARIOS graves steal)
 
 # --- the end
 
@@ -173,7 +167,3 @@ plant(done_before_output worker.cpp
   FROM "  flush_touched();\n  persister_.fence();\n  restart r;\n  r.kind = record_kind::done;"
   TO "  restart r;\n  r.kind = record_kind::done;"
   SCENARIOS overwrite loop)
-plant(own_record_not_persisted worker.cpp
-  FROM "persister_.persist(durable_.records, sizeof durable_.records);  // it may"
-  TO "// it may"
-  SCENARIOS steal fork)
