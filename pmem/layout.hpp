@@ -13,7 +13,7 @@ namespace ppmm::layout {
 
 inline constexpr char pool_layout_name[] = "ppmm";
 inline constexpr std::uint64_t control_magic = 0x4c4f4f504d4d5050;  // "PPMMPOOL"
-inline constexpr std::uint32_t format_version = 1;
+inline constexpr std::uint32_t format_version = 2;
 inline constexpr std::size_t max_segments = 64;
 inline constexpr std::size_t max_jobs = 64;
 inline constexpr std::size_t max_job_name = 64;       // with the final NUL

@@ -84,6 +84,11 @@ std::optional<position> worker::finish_rob(unsigned slot, std::uint32_t life, id
   if (dead.owner.load() != robbed_word(life, robber)) return std::nullopt;
   robberies_.add();
   restart r = newest_record(dead, team_.serial);
+  if (r.has_list) {  // the copy does not carry it: applied, and durable, before (H2)
+    team_.objects.replay(team_.objects.read_list(dead.redo[r.sequence & 1], r.sequence), persister_);
+    persister_.fence();
+  }
+  roll_back(dead, team_.img, r.sequence, persister_);  // while the record says ROB [M]
   const std::uint64_t mine = progress_;
   progress_ += r.progress;
   try {

@@ -8,7 +8,9 @@
 #include <ppmm/sched/worker.hpp>
 
 #include <algorithm>
+#include <cassert>
 #include <cstring>
+#include <utility>
 
 namespace ppmm::detail {
 
@@ -25,6 +27,7 @@ void worker::commit(const position& next) {
   access();
   flush_new_frames(next.to);
   flush_touched();
+  prepare_list();
   expose_some();
   access();
   persister_.fence();
@@ -64,6 +67,7 @@ void worker::flush_new_frames(place newest) {
 void worker::flush_touched() {
   for (const frame* f : touched_) persister_.flush(f, frame_bytes(f->type));
   for (const exposure_slot* s : touched_slots_) persister_.flush(s, sizeof *s);
+  for (const byte_range& c : cells_) persister_.flush(reinterpret_cast<const void*>(c.first), c.last - c.first);
   for (const byte_range& w : written_) persister_.flush(reinterpret_cast<const void*>(w.first), w.last - w.first);
 }
 
@@ -103,12 +107,24 @@ void worker::publish_exposed() {
   cx_.split_wanted_ = team_.workers.size() > 1 && (candidates_.empty() || (hints_.empty() && team_.idle.load(std::memory_order_relaxed) > 0));
 }
 
+/// What the capsule did to the heap: written beside the buffer of the record to come, and flushed.
+void worker::prepare_list() {
+  has_list_ = !arena_.nothing_noted() && arena_.write_list(durable_.redo[(sequence_ + 1) & 1], sequence_ + 1);
+}
+
 /// Writes and persists a record. Two fences make a commit: the caller's, which made durable what the record reaches,
 /// and this one.
 ///
 /// Invariants after crash: the other buffer holds the previous record, durable since its own persist [M: a buffer is
 /// overwritten only when the other is durable].
+///  - the bits that the previous record's list changed are durable before this one replaces it (H2). Where no other
+///    fence came between, one is made here.
+///  - the list is applied once the record is durable (H7). A fault between finds the record written: find_work, finish_rob.
 void worker::persist_record(restart& r) {
+  assert(has_list_ || arena_.nothing_noted() || r.kind != record_kind::run);
+  if (unfenced_ && *unfenced_ == persister_.counters().fences) persister_.fence();
+  unfenced_.reset();
+  r.has_list = std::exchange(has_list_, false);
   r.sequence = sequence_ + 1;
   r.job = team_.serial;
   r.progress = progress_;
@@ -121,6 +137,7 @@ void worker::persist_record(restart& r) {
   if (team_.options.runner != nullptr) team_.options.runner->recorded(slot_, r.kind, persister_.counters());
   sequence_ = r.sequence;
   last_commit_ = r.when;
+  if (arena_.committed()) unfenced_ = persister_.counters().fences;
   settle();
   access();
 }
@@ -129,6 +146,8 @@ void worker::settle() {
   touched_.clear();
   touched_slots_.clear();
   written_.clear();
+  cells_.clear();
+  read_a_cell_ = false;
   read_.clear();
   read_hull_ = {~std::uintptr_t{0}, 0};
   cx_.commit_next_ = false;

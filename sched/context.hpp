@@ -5,6 +5,8 @@
 /// link is not zero or the fuel until the next look at the clock is used up.
 #pragma once
 
+#include <ppmm/alloc/arena.hpp>
+#include <ppmm/alloc/array.hpp>
 #include <ppmm/sched/frame.hpp>
 #include <ppmm/sched/layout.hpp>
 #include <ppmm/sched/step.hpp>
@@ -15,7 +17,9 @@
 #include <cstdint>
 #include <new>
 #include <span>
+#include <string_view>
 #include <type_traits>
+#include <typeinfo>
 #include <utility>
 
 namespace ppmm {
@@ -43,6 +47,7 @@ task_ref ref(const Task& task) {
 struct overwrite {
   const void* address;
   std::size_t bytes;
+  bool cell = false;  // a CAM that must be the first thing in its capsule
 };
 [[noreturn, gnu::cold]] void overwrites_its_own_input(const overwrite&);
 
@@ -105,7 +110,7 @@ class context {
   bool split_wanted() const { return split_wanted_; }
   /// Makes the next fork commit at once and expose its frame.
   void commit_next() {
-    fuel_ = 0;
+    spill_fuel();
     commit_next_ = true;
   }
 
@@ -121,6 +126,99 @@ class context {
   std::span<T> write(const out<T>& v) {
     note_write(v.address(), v.size_bytes());
     return {v.address(), v.size()};
+  }
+
+  /// `n` objects of the pool's heap, not initialised: written through a view. Allocated when this capsule commits, so a
+  /// repeated capsule does not leak. They last until they are freed or the job ends; beyond it, if the job finishes and
+  /// has set a root. Throws out_of_pool_memory, which fails the job. Cost: some ns; more than 32 KiB: whole chunks of 64
+  /// KiB, and some fences.
+  template <class T>
+  array<T> alloc(std::size_t n) {
+    static_assert(std::is_trivially_copyable_v<T>, "objects in a pool must be trivially copyable");
+    static_assert(alignof(T) <= detail::max_block_alignment);
+    if (n == 0) return {};
+    if (n > ~std::size_t{0} / 2 / sizeof(T)) n = ~std::size_t{0} / 2 / sizeof(T);  // refused, with its size
+    return {reinterpret_cast<T*>(allocate(n * sizeof(T), alignof(T))), n};
+  }
+  /// One object.
+  template <class T>
+  ptr<T> alloc() {
+    return alloc<T>(1)[0];
+  }
+  /// Frees what alloc gave, in this job or an earlier one, on any worker; as of this capsule's commit. Throws
+  /// invalid_free, which fails the job. None: nothing is done.
+  template <class T>
+  void free(const array<T>& a) {
+    if (!a.empty()) free_block(a.address());
+  }
+  template <class T>
+  void free(ptr<T> p) {
+    if (p) free_block(p.address());
+  }
+  /// The pool's root of that name is `a`, as of the end of this job: then all that the job allocated and did not free
+  /// stays. If the job fails, the root is what it was. `find_root` reads it. Throws root_error.
+  template <class T>
+  void set_root(std::string_view name, const array<T>& a) {
+    put_root(name, reinterpret_cast<std::uintptr_t>(a.address()), a.size(), typeid(T).name(), sizeof(T));
+  }
+  /// What an earlier job left under that name: the same throughout a job, whatever it sets itself. Throws root_error.
+  template <class T>
+  array<T> find_root(std::string_view name) const {
+    const detail::root_value v = get_root(name, typeid(T).name(), sizeof(T));
+    return {reinterpret_cast<T*>(v.address), v.count};
+  }
+  template <class T>
+  void set_root(std::string_view name, ptr<T> p) {
+    set_root(name, array<T>(p));
+  }
+
+  /// Opens a view for updating in place: what stands there is saved, durably, before this returns. Cost: one fence and
+  /// a copy (none of both for what this capsule has allocated). Throws error if the view is not in the pool.
+  template <class T>
+  std::span<T> update(const inout<T>& v) {
+    note_update(v.address(), v.size_bytes());
+    return {v.address(), v.size()};
+  }
+  template <class T>
+  std::span<T> update(const array<T>& a) {
+    return update(inout<T>(a.address(), a.size()));
+  }
+  template <class T>
+  std::span<T> update(ptr<T> p) {
+    return update(array<T>(p));
+  }
+
+  /// The value of a shared cell. What follows from it becomes durable only with it. Cost: a load; a flush in the commit.
+  template <class T>
+  T load(const shared<T>& c) {
+    T value;
+    load_cell(c.address(), &value, sizeof(T));
+    return value;
+  }
+  /// Compare-and-modify: the cell becomes `desired` if it is `expected`. Whether it did is learned by `load` after it. The
+  /// capsule may not have read a cell, written a view, allocated or freed before, for a repeated capsule must do the same
+  /// CAM, and what it publishes must be durable: if it has, the task is run again in a capsule of its own. So in a task
+  /// CAMs come first. Cost: an atomic operation; mostly a commit.
+  template <class T>
+  void cam(const shared<T>& c, const T& expected, const T& desired) {
+    cam_cell(c.address(), &expected, &desired, sizeof(T));
+  }
+
+  template <class T>
+  std::span<const T> read(const array<T>& a) {
+    return read(in<T>(a.address(), a.size()));
+  }
+  template <class T>
+  std::span<T> write(const array<T>& a) {
+    return write(out<T>(a.address(), a.size()));
+  }
+  template <class T>
+  std::span<const T> read(ptr<T> p) {
+    return read(array<T>(p));
+  }
+  template <class T>
+  std::span<T> write(ptr<T> p) {
+    return write(array<T>(p));
   }
 
   /// Counts work done, in the user's units. What is committed counts exactly once, whatever crashes. To be called when
@@ -147,7 +245,7 @@ class context {
   template <class>
   friend struct detail::task_node;
   friend class detail::worker;
-  explicit context(detail::worker& w) : worker_(&w) {}
+  context(detail::worker& w, detail::arena& a) : arena_(&a), worker_(&w) {}
   ~context() = default;
 
   /// Room for a frame on top of the stacklet, its head filled in.
@@ -175,14 +273,41 @@ class context {
   [[gnu::cold]] void commit_right(detail::frame* f);
   [[gnu::cold]] void commit_continuation(detail::frame* f);
   void deliver(detail::place to, const void* value, std::size_t bytes);
+  /// The next safe point looks at the clock.
+  void spill_fuel() {
+    spilt_ += fuel_;
+    fuel_ = 0;
+  }
+  detail::task_stamp stamp() const { return {cur_, fuel_ + spilt_, polls_}; }
+  std::byte* allocate(std::size_t bytes, std::size_t alignment) {
+    if (arena_->is_full()) [[unlikely]]
+      commit_next();
+    const detail::task_stamp now = stamp();
+    if (bytes > detail::max_block_bytes) [[unlikely]]
+      return arena_->allocate_extent(bytes, now);
+    return arena_->allocate(detail::size_class_for(bytes, alignment), now);
+  }
+  void free_block(const void* p) {
+    if (arena_->is_full()) [[unlikely]]
+      commit_next();
+    arena_->free(p, stamp());
+  }
+  void put_root(std::string_view name, std::uintptr_t address, std::uint64_t count, const char* type, std::uint64_t bytes);
+  detail::root_value get_root(std::string_view name, const char* type, std::uint64_t bytes) const;
   void note_read(const void* p, std::size_t n);
   void note_write(const void* p, std::size_t n);
+  void note_update(const void* p, std::size_t n);
+  void load_cell(const void* cell, void* value, std::size_t n);
+  void cam_cell(void* cell, const void* expected, const void* desired, std::size_t n);
 
   detail::room room_;           // for the next frame
   std::uintptr_t cur_ = 0;      // place of the running task's value
   std::int64_t fuel_ = 0;       // safe points until the clock is looked at
+  std::int64_t spilt_ = 0;      // fuel that was thrown away, so that a safe point comes soon
+  std::uint64_t polls_ = 0;     // how often the fuel was filled up
   bool split_wanted_ = false;
   bool commit_next_ = false;
+  detail::arena* arena_;
   detail::worker* worker_;
 };
 

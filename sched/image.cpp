@@ -20,17 +20,22 @@ image::image(const pool& p, std::uint64_t region_bytes)
       chunk_numbers_(static_cast<std::uint32_t>(p.size() / chunk_bytes + 1)) {
   const auto segments = p.segments();
   const std::span<std::byte> first = segments[0];
-  const std::size_t fixed = worker_count_ * (sizeof(worker_slot) + exposure_slots_per_worker * sizeof(exposure_slot));
+  const std::size_t slots_end = worker_count_ * (sizeof(worker_slot) + exposure_slots_per_worker * sizeof(exposure_slot));
+  const std::size_t fixed = slots_end + sizeof(heap_control);
   if (first.size() < fixed + min_chunks * chunk_bytes)
     throw pool_too_small(fmt::format("{}: the pool's first segment has {} bytes, but {} workers need {} and room for stacks; create a larger pool or "
                                      "one for fewer workers", p.file().string(), first.size(), worker_count_, fixed + min_chunks * chunk_bytes));
   workers_ = reinterpret_cast<worker_slot*>(first.data());
   slots_ = reinterpret_cast<exposure_slot*>(first.data() + worker_count_ * sizeof(worker_slot));
+  heap_.base = p.base();
+  heap_.numbers = chunk_numbers_;
+  heap_.control = reinterpret_cast<heap_control*>(first.data() + slots_end);
 
   // The region is at the end of the largest segment, page-aligned; the same bytes ask for the same place every time.
+  // Each segment begins with the table of its chunks: a line for each.
+  const auto table_at = [&](std::size_t s) { return reinterpret_cast<std::uintptr_t>(segments[s].data()) + (s == 0 ? fixed : 0); };
   const auto free_from = [&](std::size_t s) {
-    const auto from = reinterpret_cast<std::uintptr_t>(segments[s].data()) + (s == 0 ? fixed : 0);
-    return round_up(from, chunk_bytes);
+    return round_up(table_at(s) + segments[s].size() / chunk_bytes * sizeof(chunk_entry), chunk_bytes);
   };
   std::size_t largest = 0;
   const auto room = [&](std::size_t s) {
@@ -46,19 +51,23 @@ image::image(const pool& p, std::uint64_t region_bytes)
                                      p.file().string(), region_bytes, room(largest) - std::min(room(largest), reserve)));
   for (std::size_t s = 0; s < segments.size(); ++s) {
     auto end = reinterpret_cast<std::uintptr_t>(segments[s].data()) + segments[s].size();
+    const auto number = [&](std::uintptr_t at) { return static_cast<std::uint32_t>((at - base_) / chunk_bytes); };
+    heap_place::range r{number(free_from(s)), 0, number(end), reinterpret_cast<chunk_entry*>(table_at(s))};
     if (s == largest && taken > 0) {
       end -= taken;
       region_ = {reinterpret_cast<std::byte*>(end), region_bytes};
     }
-    const range r{static_cast<std::uint32_t>((free_from(s) - base_) / chunk_bytes), static_cast<std::uint32_t>((end - base_) / chunk_bytes)};
-    if (r.first < r.last) ranges_.push_back(r);
+    r.last = number(end);
+    if (r.first < r.end) heap_.ranges.push_back(r);
   }
 }
 
-std::uint64_t image::chunk_count() const {
-  std::uint64_t n = 0;
-  for (const range& r : ranges_) n += r.last - r.first;
-  return n;
+bool image::holds_data(std::uintptr_t address, std::uint64_t bytes) const {
+  const auto inside = [&](std::uintptr_t first, std::uintptr_t last) { return address >= first && address < last && bytes <= last - address; };
+  const auto region = reinterpret_cast<std::uintptr_t>(region_.data());
+  return inside(region, region + region_.size()) || std::ranges::any_of(heap_.ranges, [&](const heap_place::range& r) {
+           return inside(reinterpret_cast<std::uintptr_t>(chunk(r.first)), reinterpret_cast<std::uintptr_t>(chunk(r.last)));
+         });
 }
 
 frame* image::checked_frame(std::uintptr_t address) const {
@@ -67,7 +76,7 @@ frame* image::checked_frame(std::uintptr_t address) const {
   };
   if (address % frame_alignment != 0) fail("frames are aligned to 64 bytes");
   const std::uint64_t number = (address - base_) / chunk_bytes;
-  if (address < base_ || std::none_of(ranges_.begin(), ranges_.end(), [&](const range& r) { return number >= r.first && number < r.last; }))
+  if (address < base_ || number >= chunk_numbers_ || heap_.range_of(static_cast<std::uint32_t>(number)) == nullptr)
     fail("no stack memory is there");
   auto* f = reinterpret_cast<frame*>(address);
   const node_type* type = find_type(f->type >> 16);

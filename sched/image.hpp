@@ -1,6 +1,7 @@
 /// Where things are in a pool's data plane, and the checks that stand between untrusted bytes and a dereference.
 #pragma once
 
+#include <ppmm/alloc/space.hpp>
 #include <ppmm/pmem/pool.hpp>
 #include <ppmm/sched/layout.hpp>
 #include <ppmm/sched/type.hpp>
@@ -41,12 +42,11 @@ class image {
   }
   std::byte* chunk(std::uint32_t number) const { return reinterpret_cast<std::byte*>(base_ + number * chunk_bytes); }
   std::uint32_t chunk_numbers() const { return chunk_numbers_; }
-  struct range {
-    std::uint32_t first, last;  // chunks [first, last)
-  };
-  const std::vector<range>& chunk_ranges() const { return ranges_; }
+  const std::vector<heap_place::range>& chunk_ranges() const { return heap_.ranges; }
+  const heap_place& heap() const { return heap_; }
   std::span<std::byte> region() const { return region_; }
-  std::uint64_t chunk_count() const;
+  /// [address, address + bytes) lies in chunks, or in the job's region.
+  bool holds_data(std::uintptr_t address, std::uint64_t bytes) const;
 
  private:
   std::uintptr_t base_;
@@ -54,7 +54,7 @@ class image {
   worker_slot* workers_;
   exposure_slot* slots_;
   std::uint32_t chunk_numbers_;
-  std::vector<range> ranges_;
+  heap_place heap_;
   std::span<std::byte> region_;
 };
 

@@ -110,6 +110,7 @@ std::uint64_t new_serial(const pool& p, const image& img) {
   for (unsigned i = 0; i < img.workers(); ++i)
     for (const record& buffer : img.worker(i).records)
       if (restart r; read_record(buffer, r)) serial = std::max(serial, r.job);
+  serial = std::max(serial, img.heap().control->newest.load());
   if (serial + 1 == 0)
     throw corrupt_pool(fmt::format("{}: a job or restart record has the serial {:#x}, after which there is none; create another pool", p.file().string(), serial));
   return serial + 1;
@@ -231,6 +232,14 @@ void run_workers(team& t, const numa::worker_plan& plan) {
     }
 }
 
+/// When the entry says that the job is over, its records' lists do not count any more: their bits are durable before (H2).
+void make_heap_durable(team& t, persister& p) {
+  for (unsigned i = 0; i < t.img.workers(); ++i)
+    if (const restart r = newest_record(t.img.worker(i), t.serial); r.has_list && !is_robbed(t.img.worker(i).owner.load()))
+      t.objects.replay(t.objects.read_list(t.img.worker(i).redo[r.sequence & 1], r.sequence), p);
+  p.fence();
+}
+
 }  // namespace
 
 team::team(pool& p, const run_options& run, std::uint64_t job_serial, const root_task& root_)
@@ -240,7 +249,8 @@ team::team(pool& p, const run_options& run, std::uint64_t job_serial, const root
       root(root_),
       img(p, run.region),
       heartbeat_ticks((run.heartbeat.count() < 0 ? default_heartbeat_ns(p.medium()) : static_cast<double>(run.heartbeat.count())) * ticks_per_ns()),
-      chunks(img),
+      objects(img.heap(), p.medium(), job_serial),
+      chunks(objects.chunks()),
       shelves(std::make_unique<slot_shelf[]>(img.workers())),
       graves(std::make_unique<std::atomic<bool>[]>(img.workers())),
       parked(std::make_unique<std::optional<std::vector<frame*>>[]>(img.slots())) {}
@@ -273,6 +283,12 @@ void team::fail(std::exception_ptr cause) noexcept {
   failed.store(true, std::memory_order_release);
 }
 
+root_value find_root(const pool& p, std::string_view name, const char* type, std::uint64_t bytes) {
+  const image img(p);
+  const chunk_space chunks(img.heap(), p.medium(), 0);
+  return typed_root(chunks, name, type, bytes);
+}
+
 void run_job(pool& p, std::string_view name, const root_task& root, const run_options& options, void* result) {
   const std::uint64_t started = ticks();
   check_types();
@@ -300,6 +316,8 @@ void run_job(pool& p, std::string_view name, const root_task& root, const run_op
 
   if (!resuming) entry.serial = new_serial(p, image(p, options.region));
   team t(p, options, entry.serial, root);
+  persister settling(p.medium());
+  if (!resuming) t.objects.begin_job(settling);
   // Invariants after crash: the entry says running before the first record carries its serial, and finished only after
   // a DONE record is durable, so a job is never finished twice with different results, nor lost.
   const resume_info found = recover(t, asked);
@@ -319,8 +337,10 @@ void run_job(pool& p, std::string_view name, const root_task& root, const run_op
   }
   if (!t.finished) run_workers(t, plan);
   fill_statistics(t, started, options.statistics);
+  if (t.finished || t.failed) make_heap_durable(t, settling);
 
   if (t.finished) {
+    t.objects.finish_job(settling);  // durable before the entry says so (H9)
     entry.state = layout::job_state::finished;
     entry.ended_ns = wall_clock_ns();
     std::memcpy(entry.result, t.result.data(), root.result_bytes);

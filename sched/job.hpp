@@ -20,6 +20,7 @@
 #include <string>
 #include <string_view>
 #include <type_traits>
+#include <typeinfo>
 #include <vector>
 
 namespace ppmm {
@@ -95,6 +96,7 @@ struct root_task {
   std::uint32_t result_bytes;
 };
 void run_job(pool& p, std::string_view name, const root_task& root, const run_options& options, void* result);
+root_value find_root(const pool& p, std::string_view name, const char* type, std::uint64_t bytes);
 }  // namespace detail
 
 /// Runs the job of that name to its end and gives its result: starts it, resumes it, or, if it is finished, gives the
@@ -116,6 +118,15 @@ auto run(pool& p, std::string_view name, const Task& task, const run_options& op
 /// The pool memory of a job that asked for `bytes` (run_options::region): the same in every run of the job, zero or
 /// what an earlier job left there at its start. Written through views by tasks. Throws pool_too_small.
 std::span<std::byte> region_of(const pool& p, std::uint64_t bytes);
+
+/// What the last job that finished and set the root of that name left there; empty if it set it to nothing. To be
+/// handed to the tasks of a later job. Throws root_error if there is no such root or it is of another type;
+/// corrupt_pool.
+template <class T>
+array<T> find_root(const pool& p, std::string_view name) {
+  const detail::root_value v = detail::find_root(p, name, typeid(T).name(), sizeof(T));
+  return {reinterpret_cast<T*>(v.address), v.count};
+}
 
 /// Bytes that region_of can give while leaving room for stacklets.
 std::uint64_t max_region(const pool& p);

@@ -24,6 +24,7 @@ std::optional<position> worker::arrive(frame* f, side s, exposure e) {
   touched_.push_back(f);
   touched_slots_.push_back(&team_.img.slot(e.slot));  // STOLEN was read in it, and is acted on [M]
   flush_touched();
+  prepare_list();
   persister_.fence();
   restart r;
   r.kind = record_kind::arrive;

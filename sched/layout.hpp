@@ -1,8 +1,8 @@
 /// What the scheduler keeps in a pool: worker slots with their restart records, exposure slots, frames.
 ///
 /// All zero bytes are a valid beginning: no worker has a strand, no slot was ever exposed. Segment 0 starts with the
-/// worker slots, then the exposure slots; what follows, and the other segments, are chunks for stacklets and the job's
-/// region. Who may write what, and when it becomes durable, is said beside each field.
+/// worker slots, then the exposure slots; then the heap's control
+/// (alloc/layout.hpp). What follows, and the other segments, are chunk tables, chunks and the job's region. Who may write what, and when it becomes durable, is said beside each field.
 ///
 /// ```
 ///  exposure slot (1 line)                     record (up to 8 lines; each begins with the sequence)
@@ -18,27 +18,13 @@
 /// ```
 #pragma once
 
-#include <atomic>
+#include <ppmm/alloc/layout.hpp>
+#include <ppmm/pmem/durable_word.hpp>
+
 #include <cstddef>
 #include <cstdint>
 
 namespace ppmm::detail {
-
-/// A field that others read while it changes, or that recovery reads. Never assigned plainly.
-template <class T>
-class durable_word {
- public:
-  T load() const { return word_.load(std::memory_order_acquire); }
-  /// Visible to others not before what this thread stored earlier. Durable when its line is next persisted.
-  void store(T value) { word_.store(value, std::memory_order_release); }
-  /// Compare-and-modify (Blelloch et al. 2018, section 5): whether it took is learned only by reading the word, so
-  /// repeating it after a fault does no harm. The reader persists the word before it believes it.
-  void cam(T expected, T desired) { word_.compare_exchange_strong(expected, desired, std::memory_order_acq_rel); }
-
- private:
-  std::atomic<T> word_{};
-};
-static_assert(sizeof(durable_word<std::uint64_t>) == 8 && std::atomic<std::uint64_t>::is_always_lock_free);
 
 // ---- words ---------------------------------------------------------------------------------------------------------
 
@@ -165,9 +151,9 @@ static_assert(sizeof(record_line) == 64);
 namespace record_word {
 inline constexpr std::size_t job = 0, head = 1, at = 2, type = 3, progress = 4, when = 5, arguments = 6;
 }
-/// head: {checksum 32, argument bytes 16, lines 8, kind 8}
-constexpr std::uint64_t record_head(record_kind kind, unsigned lines, unsigned bytes, std::uint32_t checksum) {
-  return std::uint64_t{checksum} << 32 | std::uint64_t{bytes} << 16 | std::uint64_t{lines} << 8 | static_cast<std::uint64_t>(kind);
+/// head: {checksum 32, argument bytes 16, has a redo list 1, lines 7, kind 8}
+constexpr std::uint64_t record_head(record_kind kind, unsigned lines, bool has_list, unsigned bytes, std::uint32_t checksum) {
+  return std::uint64_t{checksum} << 32 | std::uint64_t{bytes} << 16 | std::uint64_t{has_list} << 15 | std::uint64_t{lines} << 8 | static_cast<std::uint64_t>(kind);
 }
 
 inline constexpr std::size_t record_lines = 8;
@@ -189,14 +175,13 @@ struct alignas(4096) worker_slot {
   std::uint64_t pad_1[6];
   std::uint64_t pad_2[48];
   record records[2];  // the one with the larger sequence counts; the other is written next
+  redo_area redo[2];  // of the record beside it: what its capsule changed in the heap
+  durable_word<std::uint64_t> undo;  // first chunk of the undo log + 1 (undo.hpp); 0: none was ever needed
+  std::uint64_t pad_3[63];
 };
 static_assert(sizeof(worker_slot) == 4096);
 static_assert(offsetof(worker_slot, live_when) == 64);
 static_assert(offsetof(worker_slot, records) == 512);
-
-// ---- chunk ---------------------------------------------------------------------------------------------------------
-
-/// Memory for stacklets comes in chunks aligned to their size; a frame never crosses one.
-inline constexpr std::size_t chunk_bytes = std::size_t{64} << 10;
+static_assert(offsetof(worker_slot, redo) == 1536);
 
 }  // namespace ppmm::detail

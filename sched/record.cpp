@@ -51,7 +51,7 @@ const void* write_record(worker_slot& slot, const restart& r, std::size_t& bytes
   bytes = lines * sizeof(record_line);
   record_line* line = buffer.lines;
   line->words[record_word::job] = r.job;
-  line->words[record_word::head] = record_head(r.kind, lines, r.bytes, 0);
+  line->words[record_word::head] = record_head(r.kind, lines, r.has_list, r.bytes, 0);
   line->words[record_word::at] = r.at;
   line->words[record_word::type] = r.type;
   line->words[record_word::progress] = r.progress;
@@ -67,7 +67,7 @@ const void* write_record(worker_slot& slot, const restart& r, std::size_t& bytes
     std::memset(line->words, 0, line_bytes);
     std::memcpy(line->words, from, n);
   }
-  buffer.lines[0].words[record_word::head] = record_head(r.kind, lines, r.bytes, checksum(buffer, lines, r.sequence));
+  buffer.lines[0].words[record_word::head] = record_head(r.kind, lines, r.has_list, r.bytes, checksum(buffer, lines, r.sequence));
   for (unsigned i = 0; i < lines; ++i) std::atomic_ref(buffer.lines[i].sequence).store(r.sequence, std::memory_order_release);
   return &buffer;
 }
@@ -76,7 +76,7 @@ bool read_record(const record& buffer, restart& r) {
   const record_line& first = buffer.lines[0];
   const std::uint64_t head = first.words[record_word::head];
   const auto kind = static_cast<unsigned>(head & 0xff);
-  const auto lines = static_cast<unsigned>(head >> 8 & 0xff);
+  const auto lines = static_cast<unsigned>(head >> 8 & 0x7f);
   const auto bytes = static_cast<std::uint16_t>(head >> 16 & 0xffff);
   if (first.sequence == 0 || first.sequence > last_sequence || kind > static_cast<unsigned>(last_record_kind) || bytes > max_argument_bytes || lines != lines_for(bytes))
     return false;
@@ -91,6 +91,7 @@ bool read_record(const record& buffer, restart& r) {
   r.progress = first.words[record_word::progress];
   r.when = first.words[record_word::when];
   r.bytes = bytes;
+  r.has_list = (head >> 15 & 1) != 0;
   std::size_t done = bytes < first_line_bytes ? bytes : first_line_bytes;
   std::memcpy(r.arguments, &first.words[record_word::arguments], done);
   for (unsigned i = 1; i < lines; ++i) {

@@ -19,6 +19,7 @@ struct restart {
   std::uint64_t progress = 0;  // units of work committed by this worker
   std::uint64_t when = 0;      // ticks
   std::uint16_t bytes = 0;     // of arguments
+  bool has_list = false;       // of heap changes: in the redo area beside the record
   alignas(16) std::byte arguments[max_argument_bytes];
 
   place to() const { return place(at); }

@@ -1,7 +1,7 @@
 /// Recovery after a crash of everything: what the records reach, and what therefore is free.
 ///
-/// Nothing durable is changed here: workers adopt the strands (adopt.cpp), each from its record. So recovery may crash
-/// any number of times. The time depends on workers and on the depth of the strands, not on the size of the pool.
+/// Nothing durable is changed here but the heap's bits, which the records' lists give: workers adopt the strands
+/// (adopt.cpp), each from its record. So recovery may crash any number of times. The time depends on workers and on the depth of the strands, not on the size of the pool.
 #include <ppmm/sched/clock.hpp>
 #include <ppmm/sched/team.hpp>
 #include <ppmm/sched/worker.hpp>
@@ -61,6 +61,11 @@ class survey {
 
   /// Everything that the record of a worker slot reaches. False if nothing is left to do for whoever adopts it.
   bool reach(unsigned slot, const restart& r, unsigned depth = 0) {
+    for (const std::uint32_t c : find_undo(team_.img.worker(slot), team_.img, r.sequence).chunks) team_.chunks.mark_used(c);
+    if (r.has_list) {
+      redo_area& area = team_.img.worker(slot).redo[r.sequence & 1];
+      lists_.push_back({&area, team_.objects.read_list(area, r.sequence)});
+    }
     if (r.kind != record_kind::idle && r.kind != record_kind::rob && r.kind != record_kind::steal) begun_ = true;
     switch (r.kind) {
       case record_kind::idle:
@@ -118,6 +123,12 @@ class survey {
   bool begun() const { return begun_; }
   bool slot_used(std::uint32_t s) const { return slot_used_[s]; }
   bool being_robbed(unsigned slot) const { return being_robbed_[slot]; }
+  /// What the records that count changed in the heap.
+  struct list {
+    redo_area* area;
+    std::vector<std::uint64_t> words;
+  };
+  const std::vector<list>& lists() const { return lists_; }
 
  private:
   frame* checked(place p) const {
@@ -271,6 +282,7 @@ class survey {
   void found(const std::vector<std::uint32_t>& stack) {
     for (std::size_t i = 0; i < stack.size(); ++i) {
       if (!chunks_.insert(stack[i]).second) corrupt("a chunk is in two stacklets, or in one twice");
+      if (!is_kind(team_.objects.chunks().entry(stack[i]).word.load(), chunk_kind::none)) corrupt("frames of a strand stand where the heap is");
       team_.chunks.mark_used(stack[i]);
       team_.chunks.below(stack[i]) = i + 1 < stack.size() ? stack[i + 1] : no_chunk;
     }
@@ -289,6 +301,7 @@ class survey {
   std::vector<const frame*> victim_needed_, thief_needed_;
   std::unordered_set<std::uint32_t> chunks_;
   std::vector<bool> slot_used_, being_robbed_;
+  std::vector<list> lists_;
   bool begun_ = false, done_ = false, root_taken_ = false;
 };
 
@@ -369,6 +382,15 @@ resume_info recover(team& t, unsigned wanted) {
   }
   found.check_complete();
   t.start_root = !found.begun();
+
+  // The lists of all records that count, before anybody looks at the heap (H8). Their order does not matter. Once their
+  // bits are durable they are emptied: they would be wrong a second time, for blocks change hands from here on.
+  if (!found.lists().empty()) {
+    for (const auto& list : found.lists()) t.objects.replay(list.words, p);
+    p.fence();
+    for (const auto& list : found.lists()) heap::retire_list(*list.area, p);
+    p.fence();
+  }
 
   for (const unsigned slot : choose_slots(t, wanted, with_strand, found)) {
     t.workers.push_back(std::make_unique<worker>(t, static_cast<unsigned>(t.workers.size()), slot));

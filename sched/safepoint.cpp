@@ -51,6 +51,13 @@ void context::deliver(place to, const void* value, std::size_t bytes) {
 }
 
 void context::advance(std::uint64_t units) { worker_->progress_ += units; }
+void context::put_root(std::string_view name, std::uintptr_t address, std::uint64_t count, const char* type, std::uint64_t bytes) {
+  worker_->access();
+  worker_->team_.objects.set_root(name, address, count, detail::hash_of_name(type), bytes, worker_->persister_);
+}
+detail::root_value context::get_root(std::string_view name, const char* type, std::uint64_t bytes) const {
+  return detail::typed_root(worker_->team_.objects.chunks(), name, type, bytes);
+}
 unsigned context::hard_id() const { return worker_->slot_; }
 unsigned context::soft_id() const { return worker_->soft_slot_; }
 
@@ -66,7 +73,7 @@ void context::note_read(const void* p, std::size_t n) {
     w.read_.back().last = last;
   else
     w.read_.push_back({first, last});
-  if (w.read_.size() > 256) fuel_ = 0;  // looking through them would cost more than a commit
+  if (w.read_.size() > 256) spill_fuel();  // looking through them would cost more than a commit
 }
 
 /// The write-after-read rule (Blelloch et al. 2018, section 3): a capsule that overwrites what it has read cannot be repeated.
@@ -77,16 +84,90 @@ void context::note_write(const void* p, std::size_t n) {
   w.access();
   if (w.read_hull_.overlaps(first, last))
     for (const auto& b : w.read_)
-      if (b.overlaps(first, last)) throw detail::overwrite{p, n};
+      if (b.overlaps(first, last)) {
+        w.arena_.take_back(stamp());  // the task is run again
+        throw detail::overwrite{p, n};
+      }
   if (!w.written_.empty() && w.written_.back().last == first)
     w.written_.back().last = last;
   else
     w.written_.push_back({first, last});
 }
 
+/// Invariants after crash: the old bytes are in the log, durably, before the first of them is changed; the log counts until
+/// the next record is durable. A block that this capsule allocated is not saved: after a crash it may be somebody else's.
+/// Recovery: roll_back (undo.hpp), before the worker or its robber resumes.
+void context::note_update(const void* p, std::size_t n) {
+  detail::worker& w = *worker_;
+  const auto first = reinterpret_cast<std::uintptr_t>(p), last = first + n;
+  if (n == 0) return;
+  if (!w.team_.img.holds_data(first, n)) throw error(fmt::format("a task updates {} bytes at {} in place, which are not in the pool's data", n, p));
+  w.access();
+  if (!w.arena_.is_fresh(p)) w.undo_.save(p, n, w.sequence_);
+  w.written_.push_back({first, last});
+}
+
+namespace {
+
+__extension__ typedef unsigned __int128 cell16;
+
+/// The value before. The builtin, for instrumented builds see it.
+[[gnu::target("cx16")]] cell16 compare_exchange_16(void* cell, cell16 expected, cell16 desired) {
+  return __sync_val_compare_and_swap(static_cast<cell16*>(cell), expected, desired);
+}
+
+}  // namespace
+
+void context::load_cell(const void* cell, void* value, std::size_t n) {
+  detail::worker& w = *worker_;
+  const auto first = reinterpret_cast<std::uintptr_t>(cell);
+  if (n == 8) {
+    const std::uint64_t v = static_cast<const detail::durable_word<std::uint64_t>*>(cell)->load();
+    std::memcpy(value, &v, n);
+  } else {
+    const cell16 v = compare_exchange_16(const_cast<void*>(cell), 0, 0);
+    std::memcpy(value, &v, n);
+  }
+  w.read_a_cell_ = true;
+  w.cells_.push_back({first, first + n});  // flushed before a record is built on it, and so before a later CAM [M]
+  if (w.cells_.size() > 256) spill_fuel();
+}
+
+/// Invariants after crash: the cell has the old value, the new one, or what others made of it. The capsule is repeated
+/// with the same arguments, for they are in its record; its CAM changes nothing a second time, as a cell never returns
+/// to an old value. Everything that `desired` may lead to was durable before. One CAM is durable before the next.
+void context::cam_cell(void* cell, const void* expected, const void* desired, std::size_t n) {
+  detail::worker& w = *worker_;
+  const auto first = reinterpret_cast<std::uintptr_t>(cell);
+  if (!w.team_.img.holds_data(first, n)) throw error(fmt::format("a task changes a shared cell at {}, which is not in the pool's data", cell));
+  if (w.read_a_cell_ || !w.written_.empty() || !w.arena_.nothing_noted()) {
+    w.arena_.take_back(stamp());
+    throw detail::overwrite{cell, n, true};
+  }
+  w.access();
+  if (!w.cells_.empty()) w.persister_.fence();
+  if (n == 8) {
+    std::uint64_t from, to;
+    std::memcpy(&from, expected, n);
+    std::memcpy(&to, desired, n);
+    static_cast<detail::durable_word<std::uint64_t>*>(cell)->cam(from, to);
+  } else {
+    cell16 from, to;
+    std::memcpy(&from, expected, n);
+    std::memcpy(&to, desired, n);
+    compare_exchange_16(cell, from, to);
+  }
+  w.persister_.flush(cell, n);
+  w.cells_.push_back({first, first + n});
+  w.access();
+}
+
 namespace detail {
 
 void overwrites_its_own_input(const overwrite& o) {
+  if (o.cell)
+    throw error(fmt::format("a task changes the shared cell at {} after it has read a cell, written a view, allocated or freed: repeated after a crash it "
+                            "might change it otherwise; do the CAM first, or in a task of its own", o.address));
   throw error(fmt::format("a task opens {} bytes at {} for writing that it has itself opened for reading: repeated after a crash it would read its own "
                           "output; write elsewhere, or read and write in two tasks", o.bytes, o.address));
 }
@@ -128,6 +209,7 @@ void worker::refuel(std::uint64_t now) {
   fuel_granted_ = static_cast<std::int64_t>(std::clamp(granted * target / std::max(took, 1.0), 1.0, std::min(2 * granted, 512.0)));
   slow_tasks_ = took / granted > target;
   last_poll_ = now;
+  ++cx_.polls_;
   cx_.fuel_ = team_.options.commit_every_task || injecting_ ? 0 : fuel_granted_ - 1;
 }
 

@@ -4,12 +4,12 @@
 /// chunks on the strands' chains are marked, and all others are free.
 #pragma once
 
+#include <ppmm/alloc/space.hpp>
 #include <ppmm/pmem/errors.hpp>
 #include <ppmm/sched/image.hpp>
 
 #include <cstdint>
 #include <memory>
-#include <mutex>
 #include <utility>
 #include <vector>
 
@@ -22,35 +22,24 @@ struct out_of_stack_memory : error {
 
 namespace detail {
 
-inline constexpr std::uint32_t no_chunk = 0xffffffff;
-
-/// All chunks of a pool: which are free, and below which other chunk of its stacklet each one stands.
+/// The stacklets' chunks: below which other chunk of its stacklet each one stands. Taken from the pool's high end.
 class chunk_pool {
  public:
-  explicit chunk_pool(const image& img);
+  explicit chunk_pool(chunk_space& space);
 
   /// A free chunk. Throws out_of_stack_memory.
   std::uint32_t take();
-  void give_back(std::uint32_t chunk);
+  void give_back(std::uint32_t chunk) { space_.give_back(chunk); }
 
   /// The next lower chunk of the same stacklet. Belongs to whoever has the stacklet.
   std::uint32_t& below(std::uint32_t chunk) { return below_[chunk]; }
 
   /// Recovery: this chunk holds frames of a strand.
-  void mark_used(std::uint32_t chunk) { used_[chunk / 64] |= std::uint64_t{1} << chunk % 64; }
-  std::uint64_t in_use() const;
+  void mark_used(std::uint32_t chunk) { space_.mark_used(chunk); }
 
  private:
-  bool used(std::uint32_t chunk) const { return (used_[chunk / 64] >> chunk % 64 & 1) != 0; }
-
-  const image& image_;
+  chunk_space& space_;
   std::unique_ptr<std::uint32_t[], void (*)(void*)> below_;  // by chunk number; memory only where touched
-  std::unique_ptr<std::uint64_t[], void (*)(void*)> used_;   // found at recovery
-  mutable std::mutex mutex_;
-  std::vector<std::uint32_t> free_;
-  std::size_t range_ = 0;    // chunks before `next_` of this range were handed out or skipped
-  std::uint32_t next_ = 0;
-  std::uint64_t taken_ = 0;
 };
 
 struct room;

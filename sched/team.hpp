@@ -1,6 +1,7 @@
 /// What the workers of one run share: all of it ephemeral.
 #pragma once
 
+#include <ppmm/alloc/heap.hpp>
 #include <ppmm/numa/topology.hpp>
 #include <ppmm/sched/image.hpp>
 #include <ppmm/sched/job.hpp>
@@ -51,6 +52,8 @@ struct team {
   const root_task root;
   image img;
   double heartbeat_ticks;
+
+  heap objects;
 
   // Found by recovery, then shared.
   chunk_pool chunks;

@@ -61,4 +61,59 @@ class out : public detail::view_base<T, out<T>> {
   in<T> as_in() const { return in<T>(this->address(), this->size()); }
 };
 
+/// Elements that a task reads and changes in place. What stood there is saved first, so that the capsule can be repeated.
+template <class T>
+class inout : public detail::view_base<T, inout<T>> {
+ public:
+  using detail::view_base<T, inout<T>>::view_base;
+  in<T> as_in() const { return in<T>(this->address(), this->size()); }
+};
+
+/// A cell that tasks which run in parallel read and change, by compare-and-modify only (context::cam). It must never
+/// return to a value that it had before: a repeated capsule repeats its CAM, which must then change nothing.
+template <class T>
+class shared {
+ public:
+  static_assert(std::is_trivially_copyable_v<T> && (sizeof(T) == 8 || sizeof(T) == 16), "a shared cell has 8 or 16 bytes");
+  constexpr shared() = default;
+  /// Aligned to its size.
+  explicit shared(T* cell) : address_(reinterpret_cast<std::uintptr_t>(cell)) { assert(address_ % sizeof(T) == 0); }
+  T* address() const { return reinterpret_cast<T*>(address_); }
+
+ private:
+  std::uintptr_t address_ = 0;
+};
+
+/// Rows of `columns` elements each, `stride` elements apart: a part of a matrix. V is in, out or inout of an element.
+template <class V>
+class tile {
+ public:
+  constexpr tile() = default;
+  /// The whole of `all` as rows of `columns`; its size must be a multiple.
+  tile(V all, std::size_t columns) : all_(all), columns_(columns), stride_(columns), rows_(columns == 0 ? 0 : all.size() / columns) {
+    assert(rows_ * columns == all.size());
+  }
+  std::size_t rows() const { return rows_; }
+  std::size_t columns() const { return columns_; }
+  /// A row, to be opened like any view.
+  V row(std::size_t r) const {
+    assert(r < rows_);
+    return all_.sub(r * stride_, columns_);
+  }
+  /// Rows [row, row + rows) and columns [column, column + columns). Must lie inside.
+  tile sub(std::size_t row, std::size_t column, std::size_t rows, std::size_t columns) const {
+    assert(row <= rows_ && rows <= rows_ - row && column <= columns_ && columns <= columns_ - column);
+    tile t;
+    if (rows > 0 && columns > 0) t.all_ = all_.sub(row * stride_ + column, (rows - 1) * stride_ + columns);
+    t.columns_ = columns;
+    t.stride_ = stride_;
+    t.rows_ = rows;
+    return t;
+  }
+
+ private:
+  V all_;
+  std::size_t columns_ = 0, stride_ = 0, rows_ = 0;
+};
+
 }  // namespace ppmm

@@ -14,8 +14,10 @@ worker::worker(team& t, unsigned index, unsigned slot)
       index_(index),
       slot_(slot),
       durable_(t.img.worker(slot)),
-      cx_(*this),
+      cx_(*this, arena_),
       persister_(t.storage),
+      arena_(t.objects, slot, persister_),
+      undo_(durable_, t.img, t.chunks, persister_),
       soft_slot_(slot),
       stack_(t.img, t.chunks, cx_.room_),
       injecting_(t.options.soft_fault_rate > 0 || t.options.hard_fault_rate > 0),
@@ -46,6 +48,7 @@ void worker::live(std::uintptr_t stack_low) {
       forget();
     } catch (const hard_fault&) {
       hard_faults_.add();
+      arena_.forget();
       break;
     } catch (...) {
       team_.fail(std::current_exception());
@@ -79,9 +82,17 @@ bool worker::looks_over(unsigned& rounds) {
 std::optional<position> worker::find_work() {
   if (std::exchange(resume_own_record_, false)) {
     const restart own = newest_record(durable_, team_.serial);
-    sequence_ = std::max(sequence_, own.sequence);
     progress_ = own.progress;
     persister_.persist(durable_.records, sizeof durable_.records);  // it may only have been visible; before its other buffer is overwritten [M]
+    if (own.sequence <= sequence_)
+      arena_.forget();
+    else if (arena_.committed())  // a fault came after the record was written: what the capsule did to the heap counts
+      unfenced_ = persister_.counters().fences;
+    sequence_ = std::max(sequence_, own.sequence);
+    if (roll_back(durable_, team_.img, own.sequence, persister_)) {
+      restart again = own;  // with another sequence the log is void: the repeated capsule begins it anew
+      persist_record(again);
+    }
     if (auto p = resume(own)) return p;
   }
   if (team_.start_root.load(std::memory_order_relaxed) && team_.start_root.exchange(false)) return start_root();
@@ -167,6 +178,7 @@ void worker::execute(position next) {
 /// Invariants after crash: before DONE is durable the last commit counts, and its capsule gives the same result again.
 void worker::finish() {
   flush_touched();
+  prepare_list();
   persister_.fence();
   restart r;
   r.kind = record_kind::done;
@@ -183,6 +195,9 @@ void worker::tell_result(const restart& done) {
 }
 
 void worker::forget() {
+  has_list_ = false;
+  cells_.clear();
+  read_a_cell_ = false;
   candidates_.clear();
   exposed_ = 0;
   touched_.clear();

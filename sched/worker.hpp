@@ -4,6 +4,7 @@
 /// the .cpp files, one operation each, in the order in which things happen: commit, steal, join, adopt.
 #pragma once
 
+#include <ppmm/alloc/arena.hpp>
 #include <ppmm/pmem/persist.hpp>
 #include <ppmm/sched/clock.hpp>
 #include <ppmm/sched/context.hpp>
@@ -11,6 +12,7 @@
 #include <ppmm/sched/record.hpp>
 #include <ppmm/sched/stacklet.hpp>
 #include <ppmm/sched/team.hpp>
+#include <ppmm/sched/undo.hpp>
 
 #include <atomic>
 #include <cstdint>
@@ -83,7 +85,8 @@ class alignas(64) worker {
   void flush_touched();
   void expose_some();
   void publish_exposed();
-  void persist_record(restart& r);         // r.sequence, job, progress and when are filled in
+  void prepare_list();                     // before the first fence of a record that ends a capsule
+  void persist_record(restart& r);         // r.sequence, job, progress, when and has_list are filled in
   void settle();                           // after a record: what it no longer reaches is free
 
   // ---- steal.cpp
@@ -112,6 +115,8 @@ class alignas(64) worker {
   worker_slot& durable_;
   context cx_;
   persister persister_;
+  arena arena_;
+  undo_log undo_;
   hint_deque hints_;
   identity self_;
   unsigned soft_slot_;
@@ -134,9 +139,14 @@ class alignas(64) worker {
     bool overlaps(std::uintptr_t f, std::uintptr_t l) const { return f < last && first < l; }
   };
   std::vector<byte_range> written_, read_;
+  std::vector<byte_range> cells_;          // shared cells that were read or changed
+  bool read_a_cell_ = false;
   byte_range read_hull_{~std::uintptr_t{0}, 0};
+  bool has_list_ = false;                  // prepare_list wrote one for the next record
   std::vector<exposure> fresh_;            // exposures of the commit under way
   std::vector<std::uint32_t> joined_slots_;  // free once the next own record is durable
+
+  std::optional<std::uint64_t> unfenced_;  // heap bits were changed and flushed after so many fences
 
   // Time.
   std::uint64_t last_commit_ = 0, last_poll_ = 0;

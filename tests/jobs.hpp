@@ -1,7 +1,9 @@
 /// Jobs that tests run and kill, each beside a serial program that knows nothing of PPMM.
 #pragma once
 
+#include <ppmm/alloc/inspect.hpp>
 #include <ppmm/ppmm.hpp>
+#include <ppmm/sched/image.hpp>
 
 #include <cstdint>
 #include <cstdio>
@@ -124,6 +126,83 @@ inline std::uint64_t serial_squares(std::uint64_t n) {
   std::uint64_t sum = 0;
   for (std::uint64_t i = 0; i < n; ++i) sum += i * i;
   return sum;
+}
+
+// ---- forest: a tree in the pool's heap, built by forks, folded, and taken down again; with blocks of all sizes that come
+// and go on the way. What is left at the end is the root's block.
+
+struct heap_node {
+  std::uint64_t value;
+  ptr<heap_node> left, right;
+  array<std::uint32_t> load;
+};
+inline std::size_t load_of(std::uint64_t key) {  // 0 to 40 words; now and then up to 32 KiB, or chunks
+  const std::uint64_t h = mix(key + 1);
+  return h % 4096 == 0 ? 10'000 + h % 20'000 : h % 64 == 0 ? h / 64 % 8'000 : h / 64 % 40;
+}
+inline step<ptr<heap_node>> grow_tree(context& cx, std::uint64_t key, std::uint32_t depth) {
+  const auto make = [key](context& c, ptr<heap_node> a, ptr<heap_node> b) -> step<ptr<heap_node>> {
+    const auto node = c.alloc<heap_node>();
+    const auto load = c.alloc<std::uint32_t>(load_of(key));
+    const auto short_lived = c.alloc<std::uint64_t>(1 + load_of(key + 1) % 100);
+    c.write(node)[0] = {mix(key), a, b, load};
+    const auto words = c.write(load);
+    for (std::size_t i = 0; i < words.size(); ++i) words[i] = static_cast<std::uint32_t>(key + i);
+    c.advance(1);
+    if (key % 2 == 0) {
+      c.free(short_lived);
+      return node;
+    }
+    return c.call([node](context&) -> step<ptr<heap_node>> { return node; }).then([short_lived](context& d, ptr<heap_node> n) -> step<ptr<heap_node>> {
+      d.free(short_lived);
+      return n;
+    });
+  };
+  if (depth == 0) return make(cx, {}, {});
+  return cx.fork(task<grow_tree>(2 * key, depth - 1), task<grow_tree>(2 * key + 1, depth - 1)).then(make);
+}
+inline step<std::uint64_t> fold_tree(context& cx, ptr<heap_node> at) {
+  if (!at) return 0u;
+  const heap_node n = cx.read(at)[0];
+  std::uint64_t sum = n.value;
+  for (const std::uint32_t w : cx.read(n.load)) sum += w;
+  return cx.fork(task<fold_tree>(n.left), task<fold_tree>(n.right)).then([sum](context&, std::uint64_t a, std::uint64_t b) -> step<std::uint64_t> {
+    return sum + a + 3 * b;
+  });
+}
+inline step<void> fell_tree(context& cx, ptr<heap_node> at) {
+  if (!at) return {};
+  const heap_node n = cx.read(at)[0];
+  cx.free(n.load);
+  cx.free(at);
+  return cx.fork(task<fell_tree>(n.left), task<fell_tree>(n.right)).then([](context&) -> step<void> { return {}; });
+}
+/// `again`: frees what the job before has left under the root.
+inline step<std::uint64_t> forest(context& cx, std::uint64_t key, std::uint32_t depth, bool again) {
+  return cx.call(task<grow_tree>(key, depth)).then([again](context& c, ptr<heap_node> tree) {
+    return c.call(task<fold_tree>(tree)).then([tree, again](context& d, std::uint64_t sum) {
+      return d.call(task<fell_tree>(tree)).then([sum, again](context& e) -> step<std::uint64_t> {
+        const auto left = e.alloc<std::uint64_t>(100);
+        e.write(left)[0] = sum;
+        if (again) e.free(e.find_root<std::uint64_t>("forest"));
+        e.set_root("forest", left);
+        return sum;
+      });
+    });
+  });
+}
+inline std::uint64_t serial_forest(std::uint64_t key, std::uint32_t depth) {
+  std::uint64_t sum = mix(key);
+  for (std::size_t i = 0; i < load_of(key); ++i) sum += static_cast<std::uint32_t>(key + i);
+  return depth == 0 ? sum : sum + serial_forest(2 * key, depth - 1) + 3 * serial_forest(2 * key + 1, depth - 1);
+}
+/// Blocks allocated in the pool; ends the program if `check` would find a problem.
+inline std::uint64_t heap_blocks(const pool& p) {
+  const detail::image img(p);
+  const auto report = detail::inspect_heap(detail::chunk_space(img.heap(), p.medium(), 0));
+  for (const std::string& problem : report.problems) std::fprintf(stderr, "heap: %s\n", problem.c_str());
+  if (!report.problems.empty()) std::abort();
+  return report.blocks;
 }
 
 }  // namespace ppmm::test

@@ -100,8 +100,8 @@ TEST_F(Recovery, RandomDamage) {
   const std::size_t bytes = 4 * sizeof(detail::worker_slot);
   std::byte* const slots = reinterpret_cast<std::byte*>(&img.slot(0));
   const std::size_t slot_bytes = 4 * detail::exposure_slots_per_worker * sizeof(detail::exposure_slot);
-  std::byte* const chunks = img.chunk(img.chunk_ranges()[0].first);
   const std::size_t chunk_bytes = 4 * detail::chunk_bytes;
+  std::byte* const chunks = img.chunk(img.chunk_ranges()[0].last) - chunk_bytes;  // stacks are taken from the high end
   const auto keep = [](std::byte* at, std::size_t n) { return std::vector<std::byte>(at, at + n); };
   const auto kept_first = keep(first, bytes), kept_slots = keep(slots, slot_bytes), kept_chunks = keep(chunks, chunk_bytes);
   unsigned refused = 0, accepted = 0;
@@ -110,7 +110,7 @@ TEST_F(Recovery, RandomDamage) {
     std::copy(kept_slots.begin(), kept_slots.end(), slots);
     std::copy(kept_chunks.begin(), kept_chunks.end(), chunks);
     for (int hits = 0; hits < 40; ++hits) {
-      std::byte* const where[] = {first + dice() % bytes, slots + dice() % slot_bytes, chunks + dice() % 4096, chunks + dice() % chunk_bytes};
+      std::byte* const where[] = {first + dice() % bytes, slots + dice() % slot_bytes, chunks + chunk_bytes - 1 - dice() % detail::chunk_bytes, chunks + dice() % chunk_bytes};
       *where[dice() % 4] = static_cast<std::byte>(dice());
     }
     const run_options options;

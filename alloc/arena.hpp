@@ -1,0 +1,156 @@
+/// One worker's side of the heap: its superblocks, and what its capsule has allocated and freed.
+///
+/// Nothing here is durable. `write_list` gives a commit its list; `committed` applies it once the record is durable;
+/// `forget` undoes the capsule. The fast path takes a bit from a mask and notes the block: no lock, no flush.
+#pragma once
+
+#include <ppmm/alloc/classes.hpp>
+#include <ppmm/alloc/heap.hpp>
+#include <ppmm/pmem/persist.hpp>
+
+#include <array>
+#include <atomic>
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <mutex>
+#include <vector>
+
+namespace ppmm::detail {
+
+/// Tells a task of a capsule from those before it: a task that is run again, for it would overwrite what the capsule has
+/// read, takes back what it has allocated and freed so far.
+struct task_stamp {
+  std::uintptr_t place = 0;   // of its value
+  std::int64_t fuel = 0;      // a task that follows at the same place has passed a safe point
+  std::uint64_t polls = 0;    // how often the fuel was filled up
+  friend bool operator==(const task_stamp&, const task_stamp&) = default;
+};
+
+class arena {
+ public:
+  arena(heap& h, unsigned slot, persister& p) : heap_(h), slot_(slot), persister_(p) {}
+  arena(const arena&) = delete;
+  arena& operator=(const arena&) = delete;
+
+  /// Bytes for the capsule, not written; the block is allocated when the capsule commits. `size_class` of
+  /// size_class_for. Throws out_of_pool_memory.
+  std::byte* allocate(unsigned size_class, const task_stamp& now) {
+    bin& b = bins_[size_class];
+    if (b.mask == 0) [[unlikely]]
+      refill(b, size_class);
+    mark(now);
+    const auto bit = static_cast<unsigned>(std::countr_zero(b.mask));
+    b.mask &= b.mask - 1;
+    superblock& s = *b.current;
+    s.fresh[b.word] |= std::uint64_t{1} << bit;
+    ++s.in_use;
+    const std::uint32_t block = b.word * 64 + bit;
+    log_.push_back({&s, block});
+    return s.first + std::size_t{block} * class_layouts[size_class].size;
+  }
+  /// For more than max_block_bytes: whole chunks.
+  std::byte* allocate_extent(std::size_t bytes, const task_stamp& now);
+
+  /// Frees the block that begins at p, as of the capsule's commit. Any worker's. Throws invalid_free.
+  void free(const void* p, const task_stamp& now) {
+    superblock* s = heap_.of(p);
+    if (s == nullptr) [[unlikely]]
+      s = &adopt(p);
+    const auto offset = static_cast<std::uint64_t>(static_cast<const std::byte*>(p) - s->first);
+    const std::uint64_t block = offset * s->reciprocal >> 32;
+    if (offset >= chunk_bytes || block * s->size != offset || block >= s->blocks) [[unlikely]]
+      refuse_free(p, "no block begins there");
+    mark(now);
+    const noted n{s, static_cast<std::uint32_t>(block)};
+    const std::uint64_t bit = std::uint64_t{1} << block % 64;
+    if (s->owner == this && (s->fresh[block / 64] & bit) != 0) {
+      if (log_.size() > marked_log_ && log_.back() == n) {  // the task's own last one: as if it had never been
+        log_.pop_back();
+        s->fresh[block / 64] &= ~bit;
+        hand_back(*s, n.block);
+        return;
+      }
+    } else if (!s->allocated(n.block)) {
+      refuse_free(p, "it is not allocated; was it freed before?");
+    }
+    if ((s->leaving[block / 64].fetch_or(bit, std::memory_order_acq_rel) & bit) != 0) refuse_free(p, "it was freed before");
+    freed_.push_back(n);
+  }
+
+  /// p points into a block that this capsule has allocated.
+  bool is_fresh(const void* p) const {
+    const superblock* s = heap_.of(p);
+    if (s == nullptr || s->owner != this || p < s->first) return false;
+    const std::uint64_t block = static_cast<std::uint64_t>(static_cast<const std::byte*>(p) - s->first) * s->reciprocal >> 32;
+    return block < s->blocks && (s->fresh[block / 64] >> block % 64 & 1) != 0;
+  }
+  /// So much is noted that the capsule should end soon.
+  bool is_full() const { return log_.size() + freed_.size() >= 2048; }
+  bool nothing_noted() const { return log_.empty() && freed_.empty(); }
+
+  /// Writes what the capsule did to the area and flushes it. The caller's next fence makes it durable; then the record
+  /// may be written. False: nothing was done, there is no list. May be called again, for the same record. Throws
+  /// out_of_pool_memory: a long list needs chunks.
+  bool write_list(redo_area& area, std::uint64_t sequence);
+  /// The record is durable: the list is applied, and its lines flushed (H2: the caller fences before its next record
+  /// is written). What the record before freed may be allocated again (H3). True: bits were changed.
+  bool committed();
+  /// The capsule is to be repeated: what it allocated goes back, what it freed stays.
+  void forget();
+  /// The running task is to be run again, after a commit of what was before it: undoes what it noted.
+  void take_back(const task_stamp& now) {
+    if (marked_ == now) undo_to(marked_log_, marked_freed_);
+  }
+
+ private:
+  struct noted {
+    superblock* at;
+    std::uint32_t block;
+    friend bool operator==(const noted&, const noted&) = default;
+  };
+  struct bin {
+    std::uint64_t mask = 0;          // free blocks of `current`, of this word: taken out of its masks
+    std::uint32_t word = 0;
+    superblock* current = nullptr;
+    std::vector<superblock*> more;   // with free blocks
+  };
+
+  void mark(const task_stamp& now) {
+    if (marked_ == now) [[likely]]
+      return;
+    marked_ = now;
+    marked_log_ = log_.size();
+    marked_freed_ = freed_.size();
+  }
+  [[gnu::cold]] superblock& adopt(const void* p);
+  void refill(bin& b, unsigned size_class);
+  bool next_word(bin& b);
+  void hand_back(superblock& s, std::uint32_t block);  // own superblock: may be allocated at once
+  void give_back(const noted& n);                      // not allocated (any more), by nobody's list
+  void drain_inbox();
+  void undo_to(std::size_t log, std::size_t freed);
+  void write_words(redo_area& area, const std::vector<std::uint64_t>& words, std::vector<std::uint32_t>& chunks);
+  bool is_cancelled(const noted& n) const;             // allocated and freed by this capsule
+  [[noreturn, gnu::cold]] static void refuse_free(const void* p, const char* why);
+  [[noreturn, gnu::cold]] void no_memory(std::size_t bytes) const;
+
+  heap& heap_;
+  const unsigned slot_;
+  persister& persister_;
+  std::array<bin, size_classes> bins_;
+
+  std::vector<noted> log_;      // allocated by this capsule, in order
+  std::vector<noted> freed_;    // freed by this capsule
+  std::vector<noted> leaving_;  // freed by the list of the newest record
+  task_stamp marked_;           // the task that noted last; it began at these sizes
+  std::size_t marked_log_ = 0, marked_freed_ = 0;
+  std::vector<std::uint64_t> words_;
+  std::array<std::vector<std::uint32_t>, 2> list_chunks_;  // of the lists in either area
+
+  std::mutex inbox_mutex_;
+  std::vector<noted> inbox_;    // own blocks that others freed
+  std::atomic<bool> mail_{false};
+};
+
+}  // namespace ppmm::detail

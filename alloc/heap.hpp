@@ -1,0 +1,133 @@
+/// alloc: the durable heap.
+///
+/// Blocks of a pool's memory whose allocation and freeing take effect with the commit of the capsule that did it. This
+/// module promises: after any crash a block is allocated if and only if the commits say so; nothing is scanned at
+/// restart; nothing is flushed between commits but when a worker adopts a superblock; and what a job allocated and did
+/// not keep is given back, at no cost. It stands on pmem. Read next: layout.hpp (what is in the pool), arena.hpp (one
+/// worker's side, the fast path), space.hpp (chunks). docs/design.md, "Heap", has the invariants.
+#pragma once
+
+#include <ppmm/alloc/array.hpp>
+#include <ppmm/alloc/space.hpp>
+#include <ppmm/pmem/errors.hpp>
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string_view>
+#include <vector>
+
+namespace ppmm {
+
+/// The pool's heap has no room for an allocation: says what was asked for and what is free.
+struct out_of_pool_memory : error { using error::error; };
+/// A free of something that is no allocated block: freed before, or never allocated.
+struct invalid_free : error { using error::error; };
+/// No root of that name, or of another type.
+struct root_error : error { using error::error; };
+
+namespace detail {
+
+class arena;
+
+/// The volatile side of a superblock or extent that this run has touched. Never moves; reused only for another.
+struct superblock {
+  std::byte* first = nullptr;       // the first block
+  std::uint32_t size = 0;           // of a block; of an extent: 0, for it has one block
+  std::uint32_t reciprocal = 0;
+  std::uint32_t blocks = 0;
+  std::uint32_t chunk = 0, claim = 0;
+  std::uint32_t extent_chunks = 0;  // 0: a superblock
+  unsigned size_class = 0;
+  arena* owner = nullptr;           // it alone changes alloc and young bits, and the members that follow
+  block_bits* bits = nullptr;
+  std::uint32_t in_use = 0;         // blocks that are allocated or on their way back
+  bool listed = false;              // in a bin
+  std::array<std::uint64_t, 64> free{};                  // to be handed out
+  std::array<std::uint64_t, 64> fresh{};                 // allocated by the owner's capsule
+  std::array<std::atomic<std::uint64_t>, 64> leaving{};  // freed by somebody, and not yet to be handed out again
+
+  bool allocated(std::uint32_t block) const {
+    const block_bits& b = bits[block / 64];
+    return ((b.alloc.load() ^ b.free.load()) >> block % 64 & 1) != 0;
+  }
+};
+
+/// What the arenas of one run share.
+class heap {
+ public:
+  /// `serial`: of the running job.
+  heap(const heap_place& where, const medium& m, std::uint64_t serial);
+
+  chunk_space& chunks() { return chunks_; }
+  const chunk_space& chunks() const { return chunks_; }
+
+  // ---- jobs
+  /// A new job begins: it has kept nothing yet, and its region is its own. Durable on return; before any record or
+  /// entry with its serial. Throws pool_too_small where kept objects stand in the region. Cost: a few fences, a look at
+  /// the entries of the region's chunks, and once in 4096 jobs at all entries.
+  void begin_job(persister& p);
+  /// The job is finished: what it allocated stays if it set a root, and its roots count. Durable on return.
+  void finish_job(persister& p);
+
+  // ---- recovery
+  /// The words of a record's list, each checked. Marks the chunks it is in. Changes nothing durable. Throws corrupt_pool.
+  std::vector<std::uint64_t> read_list(const redo_area& area, std::uint64_t sequence);
+  /// Applies a list once more; flushed, not fenced.
+  void replay(const std::vector<std::uint64_t>& words, persister& p);
+  /// Empties a list whose bits are durable; flushed, not fenced. All lists are empty before anybody looks at the heap
+  /// (H8): arenas and freers are others from then on, so a second recovery must not apply it again.
+  static void retire_list(redo_area& area, persister& p);
+
+  // ---- roots
+  void set_root(std::string_view name, std::uintptr_t address, std::uint64_t count, std::uint64_t type, std::uint64_t bytes, persister& p);
+
+  // ---- superblocks, for arenas
+  /// The superblock or extent that p points into, if this run has touched it.
+  superblock* of(const void* p) const {
+    const std::uintptr_t offset = reinterpret_cast<std::uintptr_t>(p) - base_;
+    return offset / chunk_bytes < numbers_ ? table_[offset / chunk_bytes].load(std::memory_order_acquire) : nullptr;
+  }
+  /// The same, adopted by the arena if nobody has it. Throws invalid_free if nothing is allocated there.
+  superblock& adopt_at(const void* p, arena& by, unsigned slot, persister& pers);
+  /// One with free blocks: adopted, or new. nullptr: there is no memory.
+  superblock* more(unsigned size_class, arena& by, unsigned slot, persister& p);
+  /// nullptr: there are not so many free chunks in a row.
+  superblock* new_extent(std::uint32_t chunks, arena& by, unsigned slot, persister& p);
+  /// All its blocks are free, and no list of the newest records frees one of them.
+  void release(superblock& s);
+
+ private:
+  superblock& adopt(std::uint32_t chunk, arena& by, unsigned slot, persister& p);
+  superblock& describe(std::uint32_t chunk, arena& by);
+  void resolve(std::uint32_t chunk, persister& p);
+  void resolve_all(persister& p);
+
+  chunk_space chunks_;
+  const std::uintptr_t base_;
+  const std::uint32_t numbers_;
+  std::unique_ptr<std::atomic<superblock*>[], void (*)(void*)> table_;  // by chunk; memory only where touched
+  std::mutex mutex_;
+  std::vector<std::unique_ptr<superblock>> all_;
+  std::vector<superblock*> spare_;
+};
+
+/// Of the head of the area and all words of the list.
+std::uint64_t list_checksum(const redo_area& area, const std::vector<std::uint64_t>& words);
+
+/// A root's value that counts.
+struct root_value {
+  std::uint64_t address, count, type, bytes;
+};
+/// The root of that name as the last kept job set it, checked. Throws root_error, corrupt_pool.
+root_value typed_root(const chunk_space& chunks, std::string_view name, const char* type, std::uint64_t bytes);
+/// Whether `bytes` bytes at an address found in the pool are one allocated block, from its beginning.
+bool is_allocated(const chunk_space& chunks, std::uintptr_t address, std::uint64_t bytes);
+
+std::uint64_t hash_of_name(const char* name);
+
+}  // namespace detail
+}  // namespace ppmm

@@ -1,0 +1,113 @@
+/// The chunks of a pool: which are free. Stacklets, superblocks, extents and long redo lists take them from here.
+///
+/// What is taken is kept in volatile bits. Heap chunks are found again from their entries, one by one, when they are
+/// about to be handed out: nothing is scanned at restart. Chunks of stacklets are marked by recovery before that.
+#pragma once
+
+#include <ppmm/alloc/classes.hpp>
+#include <ppmm/alloc/layout.hpp>
+#include <ppmm/pmem/persist.hpp>
+
+#include <array>
+#include <cstdint>
+#include <cstdlib>
+#include <memory>
+#include <mutex>
+#include <new>
+#include <vector>
+
+namespace ppmm::detail {
+
+/// Zeroed memory that costs nothing until it is touched, however large the pool.
+template <class T>
+std::unique_ptr<T[], void (*)(void*)> lazy_zeros(std::size_t n) {
+  void* p = std::calloc(n, sizeof(T));
+  if (p == nullptr) throw std::bad_alloc();
+  return {static_cast<T*>(p), std::free};
+}
+
+/// Where things are.
+struct heap_place {
+  struct range {
+    std::uint32_t first, last;  // chunks [first, last) may be handed out
+    std::uint32_t end;          // [last, end) are the running job's region
+    chunk_entry* table;         // of [first, end)
+  };
+  std::byte* base = nullptr;    // chunk n is at base + n * chunk_bytes
+  std::uint32_t numbers = 0;    // all chunks have smaller numbers
+  std::vector<range> ranges;    // ascending
+  heap_control* control = nullptr;
+
+  std::byte* address(std::uint32_t chunk) const { return base + std::size_t{chunk} * chunk_bytes; }
+  std::uint32_t number_of(const void* p) const {
+    return static_cast<std::uint32_t>((reinterpret_cast<std::uintptr_t>(p) - reinterpret_cast<std::uintptr_t>(base)) / chunk_bytes);
+  }
+  /// The range of a chunk that may be handed out; nullptr if it may not.
+  const range* range_of(std::uint32_t chunk) const {
+    for (const range& r : ranges)
+      if (chunk >= r.first && chunk < r.last) return &r;
+    return nullptr;
+  }
+};
+
+/// What a chunk's entry says it holds, for a job to come or the running one.
+struct chunk_use {
+  chunk_kind kind = chunk_kind::none;  // none: nothing in use
+  std::uint32_t head = 0;              // first chunk of it
+  std::uint32_t chunks = 1;
+  std::uint32_t allocated = 0;         // blocks
+};
+
+class chunk_space {
+ public:
+  /// `serial`: of the running job. `m` must outlive this.
+  chunk_space(const heap_place& where, const medium& m, std::uint64_t serial);
+
+  /// A chunk from the high end, for a stacklet or a list; no_chunk if there is none. Its entry is free, durably.
+  std::uint32_t take_high();
+  /// The first of `n` chunks in a row, from the low end. Their entries are free, durably.
+  std::uint32_t take_low(std::uint32_t n);
+  void give_back(std::uint32_t first, std::uint32_t n = 1);
+  /// These chunks are in use already.
+  void mark_used(std::uint32_t first, std::uint32_t n = 1);
+
+  /// A superblock of that class with free blocks that was met on the way, and is still one; no_chunk if none.
+  std::uint32_t take_partial(unsigned size_class);
+
+  /// Reads a chunk's entry and bits. Throws corrupt_pool.
+  chunk_use look_at(std::uint32_t chunk) const;
+  /// What jobs of that serial allocated is there to stay, or theirs while they run.
+  bool counts(std::uint64_t serial) const;
+  chunk_entry& entry(std::uint32_t chunk) const;
+  /// The bits of a superblock or extent, checked to be one.
+  block_bits* bits(std::uint32_t chunk) const;
+
+  /// While it is held no chunk becomes something else.
+  std::unique_lock<std::mutex> hold() const { return std::unique_lock(mutex_); }
+
+  const heap_place& where() const { return place_; }
+  std::uint64_t serial() const { return serial_; }
+  std::uint64_t total() const { return total_; }
+  std::uint64_t taken() const;
+
+ private:
+  bool is_taken(std::uint32_t c) const { return (taken_[c / 64] >> c % 64 & 1) != 0; }
+  bool is_free(std::uint32_t chunk);  // looks at it if nobody has
+  void take(std::uint32_t first, std::uint32_t n);
+  void set_taken(std::uint32_t first, std::uint32_t n);
+
+  const heap_place place_;
+  const std::uint64_t serial_;
+  std::uint64_t total_ = 0;
+  mutable std::mutex mutex_;
+  persister persister_;
+  std::unique_ptr<std::uint64_t[], void (*)(void*)> taken_, seen_;  // by chunk number; memory only where touched
+  std::uint32_t low_, high_;  // chunks below low_ and from high_ on are taken
+  std::uint64_t taken_count_ = 0;
+  struct found {
+    std::uint32_t chunk, claim;
+  };
+  std::array<std::vector<found>, size_classes> partial_;
+};
+
+}  // namespace ppmm::detail

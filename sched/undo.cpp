@@ -1,0 +1,105 @@
+#include <ppmm/sched/undo.hpp>
+
+#include <ppmm/pmem/checksum.hpp>
+#include <ppmm/pmem/errors.hpp>
+
+#include <fmt/core.h>  // format
+
+#include <algorithm>
+#include <cstring>
+
+namespace ppmm::detail {
+namespace {
+
+constexpr std::size_t unit = sizeof(undo_head);
+constexpr std::size_t last_head = chunk_bytes - unit;  // kept for the entry that leads on
+
+std::size_t padded(std::size_t n) { return (n + unit - 1) / unit * unit; }
+
+std::uint64_t checksum_of(const undo_head& h, const void* data) {
+  return checksum(&h, 24) ^ (h.address == 0 ? 0 : checksum(data, h.bytes));
+}
+
+}  // namespace
+
+void undo_log::put(const undo_head& h, const void* data) {
+  std::byte* to = image_.chunk(log_chunks_[chunk_]) + at_;
+  const std::size_t n = h.address == 0 ? 0 : h.bytes;
+  std::memcpy(to, &h, unit);
+  if (n > 0) std::memcpy(to + unit, data, n);
+  persister_.flush(to, unit + n);
+  at_ += unit + padded(n);
+}
+
+void undo_log::next_chunk() {
+  if (chunk_ + 1 == log_chunks_.size()) log_chunks_.push_back(chunks_.take());
+  undo_head link{sequence_, 0, std::uint64_t{log_chunks_[chunk_ + 1]} + 1, 0};
+  link.checksum = checksum_of(link, nullptr);
+  put(link, nullptr);
+  ++chunk_;
+  at_ = 0;
+}
+
+// Invariants after crash: before the fence some entries may be there and others not: what they would put back has not
+// been changed yet. After it they all are.
+// Recovery: roll_back.
+void undo_log::save(const void* p, std::size_t n, std::uint64_t sequence) {
+  if (log_chunks_.empty()) {
+    log_chunks_.push_back(chunks_.take());
+    slot_.undo.store(std::uint64_t{log_chunks_[0]} + 1);
+    persister_.flush(&slot_.undo, sizeof slot_.undo);
+  }
+  if (sequence_ != sequence) chunk_ = at_ = 0;
+  sequence_ = sequence;
+  for (const auto* from = static_cast<const std::byte*>(p); n > 0;) {
+    if (at_ + 2 * unit > last_head) next_chunk();
+    const std::size_t part = std::min(n, last_head - at_ - unit);
+    undo_head h{sequence, reinterpret_cast<std::uintptr_t>(from), part, 0};
+    h.checksum = checksum_of(h, from);
+    put(h, from);
+    from += part;
+    n -= part;
+  }
+  persister_.fence();
+}
+
+found_undo find_undo(const worker_slot& slot, const image& img, std::uint64_t sequence) {
+  found_undo found;
+  for (std::uint64_t next = slot.undo.load(); next != 0;) {
+    const auto chunk = static_cast<std::uint32_t>(next - 1);
+    // Nobody wrote a log there, or in a circle: what counts of the log ends here.
+    if (next > img.chunk_numbers() || img.heap().range_of(chunk) == nullptr || std::ranges::count(found.chunks, chunk) > 0) break;
+    next = 0;
+    const std::byte* const base = img.chunk(chunk);
+    for (std::size_t at = 0; at <= last_head;) {
+      undo_head h;
+      std::memcpy(&h, base + at, unit);
+      if (h.sequence != sequence || sequence == 0 || (h.address != 0 && (h.bytes == 0 || h.bytes > chunk_bytes - at - unit)) ||
+          h.checksum != checksum_of(h, base + at + unit))
+        break;
+      if (found.chunks.empty() || found.chunks.back() != chunk) found.chunks.push_back(chunk);
+      if (h.address == 0) {
+        next = h.bytes;
+        break;
+      }
+      if (!img.holds_data(h.address, h.bytes))
+        throw corrupt_pool(fmt::format("an undo log of the pool would restore {} bytes at {:#x}, where no data is; the pool is damaged", h.bytes, h.address));
+      found.entries.push_back({reinterpret_cast<std::byte*>(h.address), base + at + unit, h.bytes});
+      at += unit + padded(h.bytes);
+    }
+  }
+  return found;
+}
+
+bool roll_back(const worker_slot& slot, const image& img, std::uint64_t sequence, persister& p) {
+  const found_undo found = find_undo(slot, img, sequence);
+  if (found.entries.empty()) return false;
+  for (auto e = found.entries.rbegin(); e != found.entries.rend(); ++e) {  // what was saved first is the oldest
+    std::memcpy(e->to, e->from, e->bytes);
+    p.flush(e->to, e->bytes);
+  }
+  p.fence();
+  return true;
+}
+
+}  // namespace ppmm::detail

@@ -1,0 +1,128 @@
+/// The heap by itself: what counts of which job, how memory comes back, lists that are not what they should be.
+#include "alloc_test.hpp"
+
+#include <gtest/gtest.h>
+
+#include <ppmm/alloc/inspect.hpp>
+
+namespace ppmm::test {
+namespace {
+
+using namespace detail;
+
+struct one_worker {
+  one_worker(fake_medium& m, std::uint64_t serial) : p(m.get()), h(m.place(), m.get(), serial), a(h, 0, p), area(m.areas(0)) {}
+  void commit() {
+    if (a.write_list(area[(sequence + 1) & 1], sequence + 1)) p.fence();
+    ++sequence;
+    a.committed();
+    p.fence();
+  }
+  std::byte* allocate(std::size_t bytes) {
+    return bytes > max_block_bytes ? a.allocate_extent(bytes, {}) : a.allocate(size_class_for(bytes), {});
+  }
+  persister p;
+  heap h;
+  arena a;
+  redo_area* area;
+  std::uint64_t sequence = 0;
+};
+
+std::uint64_t blocks(fake_medium& m) {
+  const chunk_space s(m.place(), m.get(), 0);
+  const heap_report r = inspect_heap(s);
+  for (const auto& problem : r.problems) ADD_FAILURE() << problem;
+  return r.blocks;
+}
+
+TEST(HeapAlone, AllMemoryComesBack) {
+  fake_medium m(200);
+  one_worker w(m, 1);
+  for (int round = 0; round < 20; ++round) {
+    std::vector<std::byte*> all;
+    try {
+      for (;;) all.push_back(w.allocate(1 + all.size() * 7919 % 100'000));
+    } catch (const out_of_pool_memory&) {
+    }
+    EXPECT_GT(all.size(), 100u);
+    for (std::byte* p : all) w.a.free(p, {});
+    w.commit();
+    w.commit();
+  }
+  EXPECT_LE(w.h.chunks().taken(), size_classes + 2u);  // nothing holds on to chunks, but a superblock a class and two lists
+}
+
+TEST(HeapAlone, NoFlushAndNoFenceBetweenCommits) {
+  fake_medium m(60);
+  one_worker w(m, 1);
+  w.a.free(w.allocate(64), {});
+  const unsigned fences = m.fences();
+  const std::uint64_t flushes = w.p.counters().flushes;
+  std::vector<std::byte*> some;
+  for (int i = 0; i < 500; ++i) some.push_back(w.allocate(64));
+  for (std::byte* p : some) w.a.free(p, {});
+  EXPECT_EQ(m.fences(), fences);
+  EXPECT_EQ(w.p.counters().flushes, flushes);
+}
+
+/// Serials that are kept and serials that are not, far more than there are bits for.
+TEST(HeapAlone, WhatIsKeptStaysKeptWhenItsBitIsUsedAgain) {
+  fake_medium m(60);
+  std::uint64_t kept = 0;
+  for (std::uint64_t serial = 1; serial < 3 * serial_window; serial += serial % 64 == 0 ? 700 : 1) {
+    one_worker w(m, serial);
+    w.h.begin_job(w.p);
+    static_cast<void>(w.allocate(serial % 40'000 + 1));
+    static_cast<void>(w.allocate(100));
+    if (serial % 16 == 0) w.h.set_root(std::array{"a", "b", "c"}[serial % 3], 0, 0, 1, 1, w.p);
+    w.commit();
+    w.h.finish_job(w.p);
+    kept += serial % 16 == 0 ? 2 : 0;
+    ASSERT_EQ(blocks(m), kept) << serial;
+  }
+}
+
+TEST(HeapAlone, DamagedListsAreRefused) {
+  fake_medium m(60);
+  one_worker w(m, 1);
+  for (int i = 0; i < 20'000; ++i) static_cast<void>(w.allocate(16));
+  ASSERT_TRUE(w.a.write_list(w.area[1], 1));
+  EXPECT_EQ(w.h.read_list(w.area[1], 1).size(), 20'000u);
+  EXPECT_THROW(w.h.read_list(w.area[1], 2), corrupt_pool);
+  const redo_area good = w.area[1];
+  const auto spoil = [&](auto how) {
+    w.area[1] = good;
+    how(w.area[1]);
+    EXPECT_THROW(w.h.read_list(w.area[1], 1), corrupt_pool);
+    w.area[1] = good;
+  };
+  spoil([](redo_area& a) { a.count += 1; });
+  spoil([](redo_area& a) { a.count = ~std::uint64_t{0}; });
+  spoil([](redo_area& a) { a.next = 0; });
+  spoil([](redo_area& a) { a.next = 1; });
+  spoil([](redo_area& a) { a.next = 1'000'000; });
+  spoil([](redo_area& a) { a.words[5] ^= 1; });
+  auto* second = reinterpret_cast<std::uint64_t*>(m.place().address(static_cast<std::uint32_t>(good.next - 1)));
+  second[0] = good.next;  // in a circle
+  EXPECT_THROW(w.h.read_list(w.area[1], 1), corrupt_pool);
+}
+
+/// A word that fits its checksum may still name what is not there.
+TEST(HeapAlone, ForgedListsAreRefused) {
+  fake_medium m(60);
+  one_worker w(m, 1);
+  auto* p = w.allocate(1000);
+  const std::uint32_t chunk = m.place().number_of(p);
+  for (const std::uint64_t word : {redo_word(0, 0, 0, true, false), redo_word(0, 5000, 0, true, false), redo_word(0, chunk, 4000, true, false)}) {
+    redo_area& a = w.area[0];
+    a.sequence = 2;
+    a.count = 1;
+    a.next = 0;
+    a.words[0] = word;
+    a.checksum = list_checksum(a, {word});
+    EXPECT_THROW(w.h.read_list(a, 2), corrupt_pool) << std::hex << word;
+  }
+}
+
+}  // namespace
+}  // namespace ppmm::test

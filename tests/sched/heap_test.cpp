@@ -1,0 +1,238 @@
+/// The heap under the scheduler: nothing leaks, nothing is freed twice, whatever faults come; jobs own what they allocate.
+#include "sched_test.hpp"
+
+namespace ppmm::test {
+namespace {
+
+class Heap : public Sched {
+ protected:
+  Heap() { make({.size = std::size_t{128} << 20, .sparse = true}); }
+  void forests(run_options o, std::uint32_t depth) {
+    for (int i = 0; i < 3; ++i) {
+      const std::uint64_t key = 1 + mix(seed() + static_cast<std::uint64_t>(i)) % 1000;
+      EXPECT_EQ(run(the_pool(), "forest " + std::to_string(i), task<forest>(key, depth, i > 0), o), serial_forest(key, depth));
+      EXPECT_EQ(heap_blocks(the_pool()), 1u);
+    }
+  }
+};
+
+TEST_F(Heap, ForestLeavesItsRootOnly) {
+  for (const unsigned workers : {1u, 3u}) {
+    make({.size = std::size_t{128} << 20, .sparse = true});
+    forests(with(workers), 13);
+  }
+}
+
+TEST_F(Heap, ForestUnderSoftFaults) {
+  run_options o = with(3);
+  o.soft_fault_rate = 0.001;
+  o.fault_seed = seed();
+  forests(o, 12);
+}
+
+TEST_F(Heap, ForestWithEachTaskItsOwnCapsule) {
+  run_options o = with(2);
+  o.commit_every_task = true;
+  forests(o, 9);
+}
+
+TEST_F(Heap, ForestUnderHardFaults) {
+  for (int i = 0; i < 6; ++i) {
+    run_options o = with(4);
+    o.hard_fault_rate = 0.0005;
+    o.fault_seed = seed() + static_cast<std::uint64_t>(i);
+    for (;;) try {
+        EXPECT_EQ(run(the_pool(), "forest " + std::to_string(i), task<forest>(std::uint64_t{7}, 11u, i > 0), o), serial_forest(7, 11));
+        break;
+      } catch (const workers_lost&) {
+        o.fault_seed += 100;
+        reopen();
+      }
+    EXPECT_EQ(heap_blocks(the_pool()), 1u);
+  }
+}
+
+step<std::uint64_t> keep(context& cx, std::uint64_t n) {
+  const auto a = cx.alloc<std::uint64_t>(n);
+  for (std::uint64_t& x : cx.write(a)) x = n;
+  cx.set_root("kept", a);
+  return n;
+}
+step<std::uint64_t> allocate_and_forget(context& cx, std::uint64_t n) {
+  for (std::uint64_t i = 0; i < n; ++i) static_cast<void>(cx.alloc<std::uint64_t>(1 + i % 5000));
+  return n;
+}
+step<std::uint64_t> allocate_and_throw(context& cx, std::uint64_t n) {
+  return cx.call(task<allocate_and_forget>(n)).then([](context& c, std::uint64_t) -> step<std::uint64_t> {
+    c.commit_next();
+    return c.call(task<keep>(std::uint64_t{5})).then([](context&, std::uint64_t) -> step<std::uint64_t> { throw std::runtime_error("on purpose"); });
+  });
+}
+step<std::uint64_t> free_kept(context& cx) {
+  const auto a = cx.find_root<std::uint64_t>("kept");
+  const std::uint64_t n = cx.read(a).back();
+  cx.free(a);
+  cx.set_root("kept", array<std::uint64_t>());
+  return n;
+}
+
+TEST_F(Heap, WhatAJobDidNotKeepIsGivenBack) {
+  EXPECT_EQ(run(the_pool(), "forget", task<allocate_and_forget>(std::uint64_t{1000}), with(1)), 1000u);
+  EXPECT_EQ(heap_blocks(the_pool()), 0u);
+  for (const std::uint64_t n : {std::uint64_t{9}, std::uint64_t{9000}}) {  // a block, an extent
+    run(the_pool(), "keep " + std::to_string(n), task<keep>(n), with(1));
+    EXPECT_EQ(heap_blocks(the_pool()), 1u);
+    EXPECT_THROW(run(the_pool(), "throw", task<allocate_and_throw>(std::uint64_t{500}), with(2)), job_failed);
+    the_pool().drop_job("throw");
+    EXPECT_EQ(heap_blocks(the_pool()), 1u);
+    reopen();
+    const auto kept = find_root<std::uint64_t>(the_pool(), "kept");
+    ASSERT_EQ(kept.size(), n);
+    EXPECT_EQ(kept.address()[n - 1], n);
+    EXPECT_EQ(run(the_pool(), "free " + std::to_string(n), task<free_kept>(), with(1)), n);
+    EXPECT_EQ(heap_blocks(the_pool()), 0u);
+    EXPECT_TRUE(find_root<std::uint64_t>(the_pool(), "kept").empty());
+  }
+}
+
+TEST_F(Heap, MemoryOfJobsThatAreOverIsUsedAgain) {
+  for (int i = 0; i < 12; ++i) {  // each takes more than a tenth of the pool
+    run(the_pool(), "forget " + std::to_string(i), task<allocate_and_forget>(std::uint64_t{700}), with(1));
+    the_pool().drop_job("forget " + std::to_string(i));
+  }
+}
+
+TEST_F(Heap, RootsAreTyped) {
+  EXPECT_THROW(find_root<std::uint64_t>(the_pool(), "kept"), root_error);
+  run(the_pool(), "keep", task<keep>(std::uint64_t{3}), with(1));
+  EXPECT_THROW(find_root<double>(the_pool(), "kept"), root_error);
+  EXPECT_THROW(find_root<std::uint64_t>(the_pool(), "other"), root_error);
+  EXPECT_EQ(find_root<std::uint64_t>(the_pool(), "kept").size(), 3u);
+}
+
+step<int> free_twice(context& cx, int how) {
+  const auto a = cx.alloc<std::uint64_t>(4);
+  const auto b = cx.alloc<std::uint64_t>(4);
+  if (how == 0) cx.free(ptr<std::uint64_t>(a.address() + 1));
+  if (how == 1) cx.free(a), cx.free(a);
+  if (how == 2) cx.free(ptr<int>(reinterpret_cast<int*>(64)));
+  return cx.call([a](context& c) -> step<int> {
+             c.free(a);
+             return 0;
+           })
+      .then([a, b](context& c, int) -> step<int> {
+        c.free(b);
+        c.free(a);
+        return 0;
+      });
+}
+
+TEST_F(Heap, FreeingTwiceFailsTheJob) {
+  for (const bool every_task : {false, true})
+    for (int how = 0; how < 4; ++how) {
+      run_options o = with(1);
+      o.commit_every_task = every_task;
+      try {
+        run(the_pool(), "twice", task<free_twice>(how), o);
+        ADD_FAILURE() << how;
+      } catch (const job_failed& e) {
+        EXPECT_NE(std::string(e.what()).find("cannot free"), std::string::npos) << e.what();
+      }
+      the_pool().drop_job("twice");
+    }
+}
+
+step<int> too_much(context& cx, std::uint64_t each) {
+  for (;;) static_cast<void>(cx.alloc<std::byte>(each));
+}
+
+TEST_F(Heap, OutOfMemoryFailsTheJobAndSaysHowMuch) {
+  make({.size = pool::min_size, .max_workers = 4});
+  for (const std::uint64_t each : {std::uint64_t{30'000}, std::uint64_t{1} << 20, std::uint64_t{1} << 40, ~std::uint64_t{0}}) {
+    try {
+      run(the_pool(), "greedy", task<too_much>(each), with(1));
+      ADD_FAILURE();
+    } catch (const job_failed& e) {
+      EXPECT_NE(std::string(e.what()).find("bytes of pool memory asked for"), std::string::npos) << e.what();
+      EXPECT_NE(std::string(e.what()).find("KiB are in no block"), std::string::npos) << e.what();
+    }
+    the_pool().drop_job("greedy");
+    EXPECT_EQ(heap_blocks(the_pool()), 0u);
+    EXPECT_EQ(run(the_pool(), "small", task<keep>(std::uint64_t{3}), with(1)), 3u);
+    the_pool().drop_job("small");
+    run(the_pool(), "free", task<free_kept>(), with(1));
+    the_pool().drop_job("free");
+  }
+}
+
+/// A task that allocates, then would overwrite what its capsule has read, is run again: the first block is taken back.
+step<int> read_all(context& cx, in<std::uint64_t> from) { return static_cast<int>(cx.read(from)[0]); }
+step<int> allocate_then_conflict(context& cx, out<std::uint64_t> to) {
+  const auto a = cx.alloc<std::uint64_t>(4);
+  cx.write(to)[0] = 1;
+  cx.set_root("kept", a);
+  return 1;
+}
+step<int> conflicts(context& cx, out<std::uint64_t> to) {
+  return cx.call(task<read_all>(to.as_in())).then([to](context& c, int) { return c.call(task<allocate_then_conflict>(to)).then([](context&, int n) -> step<int> { return n; }); });
+}
+TEST_F(Heap, ATaskThatIsRunAgainDoesNotLeak) {
+  run_options o = with(1);
+  o.region = 4096;
+  o.heartbeat = std::chrono::seconds(10);
+  run_statistics s;
+  o.statistics = &s;
+  const out<std::uint64_t> to(reinterpret_cast<std::uint64_t*>(region_of(the_pool(), 4096).data()), 8);
+  EXPECT_EQ(run(the_pool(), "conflict", task<conflicts>(to), o), 1);
+  EXPECT_EQ(s.restarts_of_tasks, 1u);
+  EXPECT_EQ(heap_blocks(the_pool()), 1u);
+}
+
+/// Freed on other workers than allocated on, again and again: memory goes back to where it came from.
+step<int> produce_and_consume(context& cx, int rounds) {
+  if (rounds == 0) return 0;
+  return cx.call(task<grow_tree>(static_cast<std::uint64_t>(rounds), 9u)).then([rounds](context& c, ptr<heap_node> tree) {
+    return c.call(task<fell_tree>(tree)).then([rounds](context& d) { return produce_and_consume(d, rounds - 1); });
+  });
+}
+TEST_F(Heap, MemoryDoesNotGrowWithTime) {
+  make({.size = pool::min_size, .max_workers = 4});
+  run(the_pool(), "rounds", task<produce_and_consume>(60), with(3));
+}
+
+/// More blocks in one capsule than a redo area holds, and than a chunk of list words holds.
+step<std::uint64_t> many_in_one_task(context& cx, std::uint64_t n) {
+  const auto all = cx.alloc<ptr<std::uint64_t>>(n);
+  const auto span = cx.write(all);
+  for (auto& p : span) p = cx.alloc<std::uint64_t>();
+  cx.set_root("many", all);
+  return n;
+}
+step<std::uint64_t> free_many(context& cx) {
+  const auto all = cx.find_root<ptr<std::uint64_t>>("many");
+  for (const auto p : cx.read(all)) cx.free(p);
+  cx.free(all);
+  cx.set_root("many", array<ptr<std::uint64_t>>());
+  return all.size();
+}
+TEST_F(Heap, ListsOfAnyLength) {
+  for (const std::uint64_t n : {std::uint64_t{100}, std::uint64_t{3000}, std::uint64_t{40'000}}) {
+    EXPECT_EQ(run(the_pool(), "many " + std::to_string(n), task<many_in_one_task>(n), with(1)), n);
+    EXPECT_EQ(heap_blocks(the_pool()), n + 1);
+    EXPECT_EQ(run(the_pool(), "free " + std::to_string(n), task<free_many>(), with(1)), n);
+    EXPECT_EQ(heap_blocks(the_pool()), 0u);
+  }
+}
+
+TEST_F(Heap, ARegionDoesNotLieOnKeptObjects) {
+  run(the_pool(), "keep", task<keep>(std::uint64_t{1} << 20), with(1));  // 8 MiB
+  run_options o = with(1);
+  o.region = max_region(the_pool());
+  EXPECT_THROW(run(the_pool(), "fib", task<fib>(10), o), pool_too_small);
+  o.region = std::uint64_t{32} << 20;
+  EXPECT_EQ(run(the_pool(), "fib", task<fib>(10), o), 55);
+  EXPECT_EQ(find_root<std::uint64_t>(the_pool(), "kept").size(), std::uint64_t{1} << 20);
+}
+
+}  // namespace
+}  // namespace ppmm::test

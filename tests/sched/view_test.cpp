@@ -1,0 +1,245 @@
+/// Views that change what is there: updates in place, shared cells, tiles.
+#include "sched_test.hpp"
+
+#include <algorithm>
+#include <vector>
+
+namespace ppmm::test {
+namespace {
+
+class Views : public Sched {
+ protected:
+  static constexpr std::uint64_t bytes = 4 << 20;
+  static run_options region(unsigned workers) {
+    run_options o = with(workers);
+    o.region = bytes;
+    return o;
+  }
+  template <class T>
+  T* memory() {
+    return reinterpret_cast<T*>(region_of(the_pool(), bytes).data());
+  }
+};
+
+/// Each round changes every element, some bytes twice: a round that is repeated after a part of it was done would show.
+step<int> triple(context& cx, inout<std::uint64_t> v, std::uint64_t round) {
+  if (v.size() > 300) {
+    const std::size_t half = v.size() / 2;
+    return cx.fork(task<triple>(v.first(half), round), task<triple>(v.drop(half), round)).then([](context&, int, int) -> step<int> { return 0; });
+  }
+  for (std::uint64_t& x : cx.update(v)) x = x * 3 + round;
+  cx.update(v.first(1))[0] += 1;
+  for (std::uint64_t& x : cx.update(v)) x ^= round << 40;
+  return 0;
+}
+void serial_triple(std::uint64_t* v, std::size_t n, std::uint64_t round) {
+  if (n > 300) {
+    serial_triple(v, n / 2, round);
+    serial_triple(v + n / 2, n - n / 2, round);
+    return;
+  }
+  for (std::size_t i = 0; i < n; ++i) v[i] = v[i] * 3 + round;
+  v[0] += 1;
+  for (std::size_t i = 0; i < n; ++i) v[i] ^= round << 40;
+}
+step<int> rounds_of(context& cx, inout<std::uint64_t> v, std::uint64_t round, std::uint64_t rounds) {
+  if (round == rounds) return 0;
+  return cx.call(task<triple>(v, round)).then([v, round, rounds](context& c, int) { return c.tail(task<rounds_of>(v, round + 1, rounds)); });
+}
+
+void expect_rounds(pool& p, std::uint64_t* v, const run_options& o, std::size_t n, std::uint64_t rounds) {
+  std::fill_n(v, n, 7);
+  std::vector<std::uint64_t> serial(n, 7);
+  for (std::uint64_t r = 0; r < rounds; ++r) serial_triple(serial.data(), n, r);
+  for (;;) try {
+      run(p, "rounds", task<rounds_of>(inout<std::uint64_t>(v, n), std::uint64_t{0}, rounds), o);
+      break;
+    } catch (const workers_lost&) {
+    }
+  EXPECT_TRUE(std::equal(serial.begin(), serial.end(), v));
+  p.drop_job("rounds");
+}
+
+TEST_F(Views, UpdatesInPlace) { expect_rounds(the_pool(), memory<std::uint64_t>(), region(2), 20'000, 20); }
+
+TEST_F(Views, UpdatesInPlaceUnderFaults) {
+  for (const bool hard : {false, true})
+    for (std::uint64_t i = 0; i < 4; ++i) {
+      run_options o = region(3);
+      (hard ? o.hard_fault_rate : o.soft_fault_rate) = hard ? 0.0003 : 0.005;
+      o.fault_seed = seed() + i;
+      expect_rounds(the_pool(), memory<std::uint64_t>(), o, 20'000, 10);
+    }
+}
+
+step<int> triple_at_once(context& cx, inout<std::uint64_t> v, std::uint64_t rounds) {
+  if (rounds == 0) return 0;
+  for (std::uint64_t& x : cx.update(v)) x = x * 3 + rounds;
+  cx.commit_next();
+  return cx.tail(task<triple_at_once>(v, rounds - 1));
+}
+TEST_F(Views, UpdatesOfMoreThanAChunk) {
+  run_options o = region(1);
+  o.soft_fault_rate = 0.05;
+  o.fault_seed = seed();
+  std::uint64_t* v = memory<std::uint64_t>();
+  constexpr std::size_t n = 30'000;  // 240 KB in one view
+  std::fill_n(v, n, 1);
+  run_statistics s;
+  o.statistics = &s;
+  run(the_pool(), "big", task<triple_at_once>(inout<std::uint64_t>(v, n), std::uint64_t{60}), o);
+  std::uint64_t x = 1;
+  for (std::uint64_t r = 60; r > 0; --r) x = x * 3 + r;
+  EXPECT_EQ(static_cast<std::size_t>(std::count(v, v + n, x)), n);
+  EXPECT_GT(s.soft_faults, 0u);
+}
+
+step<int> update_outside(context& cx, std::uint64_t at) {
+  cx.update(inout<std::uint64_t>(reinterpret_cast<std::uint64_t*>(at), 8));
+  return 0;
+}
+TEST_F(Views, AnUpdateOutsideThePoolsDataIsRefused) {
+  const detail::image img(the_pool());
+  for (const void* p : {static_cast<const void*>(&img.worker(0)), static_cast<const void*>(&img), static_cast<const void*>(img.heap().control)}) {
+    EXPECT_THROW(run(the_pool(), "outside", task<update_outside>(reinterpret_cast<std::uint64_t>(p)), with(1)), job_failed);
+    the_pool().drop_job("outside");
+  }
+}
+
+// ---- shared cells: a set of keys in an open hash table, filled by strands in parallel. Cells go from 0 to a value, once.
+
+struct entry16 {
+  std::uint64_t key, who;
+};
+template <class Cell>
+Cell cell_of(std::uint64_t key, std::uint64_t who) {
+  if constexpr (sizeof(Cell) == 8)
+    return key << 32 | who;
+  else
+    return {key, who};
+}
+std::uint64_t key_of(std::uint64_t c) { return c >> 32; }
+std::uint64_t key_of(entry16 c) { return c.key; }
+bool same(std::uint64_t a, std::uint64_t b) { return a == b; }
+bool same(entry16 a, entry16 b) { return a.key == b.key && a.who == b.who; }
+
+constexpr std::uint64_t keys = 500;
+inline std::uint64_t key_for(std::uint64_t i) { return 1 + mix(i) % keys; }
+
+/// 1 if this insertion put the key there.
+template <class Cell>
+step<std::uint64_t> insert(context& cx, array<Cell> table, std::uint64_t i, std::uint64_t at) {
+  const shared<Cell> cell(table[at % table.size()].address());
+  const Cell mine = cell_of<Cell>(key_for(i), i + 1);
+  cx.cam(cell, Cell{}, mine);
+  const Cell now = cx.load(cell);
+  if (same(now, mine)) {
+    cx.advance(1);
+    return 1u;
+  }
+  if (key_of(now) == key_for(i)) return 0u;
+  return cx.tail(task<insert<Cell>>(table, i, at + 1));
+}
+template <class Cell>
+step<std::uint64_t> insert_all(context& cx, array<Cell> table, std::uint64_t from, std::uint64_t to) {
+  if (to - from == 1) return cx.tail(task<insert<Cell>>(table, from, mix(key_for(from) + 99)));
+  const std::uint64_t middle = from + (to - from) / 2;
+  return cx.fork(task<insert_all<Cell>>(table, from, middle), task<insert_all<Cell>>(table, middle, to))
+      .then([](context&, std::uint64_t a, std::uint64_t b) -> step<std::uint64_t> { return a + b; });
+}
+template <class Cell>
+step<std::uint64_t> fill_table(context& cx, std::uint64_t n) {
+  const auto table = cx.alloc<Cell>(2 * keys);
+  for (Cell& c : cx.write(table)) c = Cell{};
+  cx.set_root("table", table);
+  return cx.tail(task<insert_all<Cell>>(table, std::uint64_t{0}, n));
+}
+
+template <class Cell>
+void fill_under(pool& p, run_options o) {
+  constexpr std::uint64_t n = 3000;
+  std::vector<bool> wanted(keys + 1);
+  for (std::uint64_t i = 0; i < n; ++i) wanted[key_for(i)] = true;
+  const auto distinct = static_cast<std::uint64_t>(std::count(wanted.begin(), wanted.end(), true));
+  run_statistics s;
+  o.statistics = &s;
+  std::uint64_t inserted = 0;
+  for (;;) try {
+      inserted = run(p, "fill", task<fill_table<Cell>>(n), o);
+      break;
+    } catch (const workers_lost&) {
+      o.fault_seed += 1000;
+    }
+  p.drop_job("fill");
+  EXPECT_EQ(inserted, distinct);
+  EXPECT_EQ(s.units, distinct);
+  std::vector<unsigned> there(keys + 1);
+  const auto table = find_root<Cell>(p, "table");
+  for (std::size_t i = 0; i < table.size(); ++i)
+    if (const std::uint64_t key = key_of(*table[i].address()); key != 0) ++there[key];
+  for (std::uint64_t k = 1; k <= keys; ++k) EXPECT_EQ(there[k], wanted[k] ? 1u : 0u) << k;
+}
+
+TEST_F(Views, SharedCellsOf8And16Bytes) {
+  fill_under<std::uint64_t>(the_pool(), with(3));
+  fill_under<entry16>(the_pool(), with(3));
+}
+TEST_F(Views, SharedCellsUnderFaults) {
+  for (std::uint64_t i = 0; i < 3; ++i) {
+    run_options o = with(3);
+    o.fault_seed = seed() + i;
+    o.soft_fault_rate = 0.003;
+    fill_under<entry16>(the_pool(), o);
+    o.soft_fault_rate = 0;
+    o.hard_fault_rate = 0.0001;
+    fill_under<std::uint64_t>(the_pool(), o);
+  }
+}
+
+step<int> load_then_cam(context& cx, ptr<std::uint64_t> p) {
+  const shared<std::uint64_t> cell(p.address());
+  const std::uint64_t v = cx.load(cell);
+  cx.cam(cell, v, v + 1);
+  return 0;
+}
+step<int> make_cell_and_misuse(context& cx) {
+  const auto p = cx.alloc<std::uint64_t>();
+  cx.write(p)[0] = 1;
+  return cx.tail(task<load_then_cam>(p));
+}
+TEST_F(Views, ACamAfterALoadInTheSameTaskIsAnError) {
+  try {
+    run(the_pool(), "misuse", task<make_cell_and_misuse>(), with(1));
+    FAIL();
+  } catch (const job_failed& e) {
+    EXPECT_NE(std::string(e.what()).find("do the CAM first"), std::string::npos) << e.what();
+  }
+}
+
+// ---- tiles
+
+step<int> transpose(context& cx, tile<in<std::uint32_t>> from, tile<out<std::uint32_t>> to) {
+  if (from.rows() > 8) {
+    const std::size_t h = from.rows() / 2, w = from.columns() / 2, h2 = from.rows() - h, w2 = from.columns() - w;
+    return cx.fork(task<transpose>(from.sub(0, 0, h, w), to.sub(0, 0, w, h)), task<transpose>(from.sub(0, w, h, w2), to.sub(w, 0, w2, h)),
+                   task<transpose>(from.sub(h, 0, h2, w), to.sub(0, h, w, h2)), task<transpose>(from.sub(h, w, h2, w2), to.sub(w, h, w2, h2)))
+        .then([](context&, int, int, int, int) -> step<int> { return 0; });
+  }
+  for (std::size_t r = 0; r < to.rows(); ++r) {
+    const auto row = cx.write(to.row(r));
+    for (std::size_t c = 0; c < to.columns(); ++c) row[c] = cx.read(from.row(c))[r];
+  }
+  return 0;
+}
+TEST_F(Views, TilesOfAMatrix) {
+  constexpr std::size_t rows = 120, columns = 90;
+  auto* a = memory<std::uint32_t>();
+  auto* b = a + rows * columns;
+  for (std::size_t i = 0; i < rows * columns; ++i) a[i] = static_cast<std::uint32_t>(i);
+  run(the_pool(), "transpose", task<transpose>(tile(in<std::uint32_t>(a, rows * columns), columns), tile(out<std::uint32_t>(b, rows * columns), rows)), region(2));
+  for (std::size_t r = 0; r < rows; ++r)
+    for (std::size_t c = 0; c < columns; ++c) ASSERT_EQ(b[c * rows + r], r * columns + c);
+}
+
+}  // namespace
+}  // namespace ppmm::test
