@@ -173,8 +173,7 @@ void arena::write_words(redo_area& area, const std::vector<std::uint64_t>& words
 
 // Invariants after crash: each bit has its old or its new value; recovery applies the list again (heap::replay). Young
 // before alloc, so that no block is allocated without its job being known.
-bool arena::committed() {
-  if (nothing_noted() && leaving_.empty()) return false;
+bool arena::apply() {
   const block_bits* line = nullptr;
   const auto changed = [&](const block_bits& b) {  // one flush for neighbours
     if (line != nullptr && line != &b) persister_.flush(line, sizeof *line);

@@ -95,7 +95,7 @@ class arena {
   bool write_list(redo_area& area, std::uint64_t sequence);
   /// The record is durable: the list is applied, and its lines flushed (H2: the caller fences before its next record
   /// is written). What the record before freed may be allocated again (H3). True: bits were changed.
-  bool committed();
+  bool committed() { return (!nothing_noted() || !leaving_.empty()) && apply(); }
   /// The capsule is to be repeated: what it allocated goes back, what it freed stays.
   void forget();
   /// The running task is to be run again, after a commit of what was before it: undoes what it noted.
@@ -124,6 +124,7 @@ class arena {
     marked_freed_ = freed_.size();
   }
   [[gnu::cold]] superblock& adopt(const void* p);
+  bool apply();
   void refill(bin& b, unsigned size_class);
   bool next_word(bin& b);
   void hand_back(superblock& s, std::uint32_t block);  // own superblock: may be allocated at once

@@ -42,10 +42,11 @@ heap_report inspect_heap(const chunk_space& chunks, const std::function<void(con
     for (std::uint32_t c = r.first; c < r.end; ++c) try {
         const std::uint64_t word = chunks.entry(c).word.load();
         if (kind_of(word) == 0 && size_class_of(word) == 0) continue;
+        const bool has_bits = is_kind(word, chunk_kind::superblock) || is_kind(word, chunk_kind::extent);
+        if (has_bits && chunks.entry(c).serial.load() > chunks.where().control->newest.load())
+          report.problems.push_back(fmt::format("chunk {} belongs to job {}, which has not begun yet", c, chunks.entry(c).serial.load()));
         const chunk_use u = chunks.look_at(c);
         if (u.kind == chunk_kind::none || u.head != c) continue;
-        if (chunks.entry(c).serial.load() > chunks.where().control->newest.load())
-          report.problems.push_back(fmt::format("chunk {} belongs to job {}, which has not begun yet", c, chunks.entry(c).serial.load()));
         for (std::uint32_t i = 1; i < u.chunks; ++i)
           if (!is_kind(chunks.entry(c + i).word.load(), chunk_kind::rest) || chunks.entry(c + i).chunks.load() != i)
             report.problems.push_back(fmt::format("chunk {} is in the middle of an extent that begins in chunk {}, but says otherwise", c + i, c));

@@ -12,35 +12,50 @@ constexpr std::uint32_t min_chunks = 64;  // left for stacklets, whatever region
 
 std::uintptr_t round_up(std::uintptr_t n, std::uintptr_t to) { return (n + to - 1) / to * to; }
 
+std::size_t slots_bytes(unsigned workers) { return workers * (sizeof(worker_slot) + exposure_slots_per_worker * sizeof(exposure_slot)); }
+
+// Each segment begins with the table of its chunks, the first one after what is there once.
+std::uintptr_t table_at(std::span<std::byte> segment, std::size_t after) { return reinterpret_cast<std::uintptr_t>(segment.data()) + after; }
+std::size_t table_bytes(std::span<std::byte> segment) { return segment.size() / chunk_bytes * sizeof(chunk_entry); }
+
 }  // namespace
 
+heap_place heap_place_in(std::byte* base, std::size_t size, std::span<const std::span<std::byte>> segments, unsigned workers) {
+  heap_place place;
+  const std::uintptr_t zero = reinterpret_cast<std::uintptr_t>(base) / chunk_bytes * chunk_bytes;  // chunks are aligned, a base to pages only
+  place.base = reinterpret_cast<std::byte*>(zero);
+  place.numbers = static_cast<std::uint32_t>(size / chunk_bytes + 2);
+  place.control = reinterpret_cast<heap_control*>(segments[0].data() + slots_bytes(workers));
+  for (std::size_t s = 0; s < segments.size(); ++s) {
+    const std::uintptr_t table = table_at(segments[s], s == 0 ? slots_bytes(workers) + sizeof(heap_control) : 0);
+    const auto number = [&](std::uintptr_t at) { return static_cast<std::uint32_t>((at - zero) / chunk_bytes); };
+    const std::uint32_t first = number(round_up(table + table_bytes(segments[s]), chunk_bytes));
+    const std::uint32_t end = number(reinterpret_cast<std::uintptr_t>(segments[s].data()) + segments[s].size());
+    if (first < end) place.ranges.push_back({first, end, end, reinterpret_cast<chunk_entry*>(table)});
+  }
+  return place;
+}
+
 image::image(const pool& p, std::uint64_t region_bytes)
-    : base_(reinterpret_cast<std::uintptr_t>(p.base())),
+    : base_(reinterpret_cast<std::uintptr_t>(p.base()) / chunk_bytes * chunk_bytes),
       worker_count_(p.max_workers()),
-      chunk_numbers_(static_cast<std::uint32_t>(p.size() / chunk_bytes + 1)) {
+      chunk_numbers_(static_cast<std::uint32_t>(p.size() / chunk_bytes + 2)) {
   const auto segments = p.segments();
   const std::span<std::byte> first = segments[0];
-  const std::size_t slots_end = worker_count_ * (sizeof(worker_slot) + exposure_slots_per_worker * sizeof(exposure_slot));
-  const std::size_t fixed = slots_end + sizeof(heap_control);
+  const std::size_t fixed = slots_bytes(worker_count_) + sizeof(heap_control);
   if (first.size() < fixed + min_chunks * chunk_bytes)
     throw pool_too_small(fmt::format("{}: the pool's first segment has {} bytes, but {} workers need {} and room for stacks; create a larger pool or "
                                      "one for fewer workers", p.file().string(), first.size(), worker_count_, fixed + min_chunks * chunk_bytes));
   workers_ = reinterpret_cast<worker_slot*>(first.data());
   slots_ = reinterpret_cast<exposure_slot*>(first.data() + worker_count_ * sizeof(worker_slot));
-  heap_.base = p.base();
-  heap_.numbers = chunk_numbers_;
-  heap_.control = reinterpret_cast<heap_control*>(first.data() + slots_end);
+  heap_ = heap_place_in(p.base(), p.size(), segments, worker_count_);
 
   // The region is at the end of the largest segment, page-aligned; the same bytes ask for the same place every time.
-  // Each segment begins with the table of its chunks: a line for each.
-  const auto table_at = [&](std::size_t s) { return reinterpret_cast<std::uintptr_t>(segments[s].data()) + (s == 0 ? fixed : 0); };
-  const auto free_from = [&](std::size_t s) {
-    return round_up(table_at(s) + segments[s].size() / chunk_bytes * sizeof(chunk_entry), chunk_bytes);
-  };
   std::size_t largest = 0;
+  const auto end_of_segment = [&](std::size_t s) { return reinterpret_cast<std::uintptr_t>(segments[s].data()) + segments[s].size(); };
   const auto room = [&](std::size_t s) {
-    const auto end = reinterpret_cast<std::uintptr_t>(segments[s].data()) + segments[s].size();
-    return end > free_from(s) ? end - free_from(s) : 0;
+    const std::uintptr_t from = round_up(table_at(segments[s], s == 0 ? fixed : 0) + table_bytes(segments[s]), chunk_bytes);
+    return end_of_segment(s) > from ? end_of_segment(s) - from : 0;
   };
   for (std::size_t s = 1; s < segments.size(); ++s)
     if (room(s) > room(largest)) largest = s;
@@ -49,17 +64,11 @@ image::image(const pool& p, std::uint64_t region_bytes)
   if (region_bytes > 0 && (region_bytes > room(largest) || taken + reserve > room(largest)))
     throw pool_too_small(fmt::format("{}: the job needs {} bytes of pool memory in one piece, the pool has {}; create a larger pool",
                                      p.file().string(), region_bytes, room(largest) - std::min(room(largest), reserve)));
-  for (std::size_t s = 0; s < segments.size(); ++s) {
-    auto end = reinterpret_cast<std::uintptr_t>(segments[s].data()) + segments[s].size();
-    const auto number = [&](std::uintptr_t at) { return static_cast<std::uint32_t>((at - base_) / chunk_bytes); };
-    heap_place::range r{number(free_from(s)), 0, number(end), reinterpret_cast<chunk_entry*>(table_at(s))};
-    if (s == largest && taken > 0) {
-      end -= taken;
-      region_ = {reinterpret_cast<std::byte*>(end), region_bytes};
-    }
-    r.last = number(end);
-    if (r.first < r.end) heap_.ranges.push_back(r);
-  }
+  if (taken == 0) return;
+  const std::uintptr_t region = end_of_segment(largest) - taken;
+  region_ = {reinterpret_cast<std::byte*>(region), region_bytes};
+  for (heap_place::range& r : heap_.ranges)
+    if (const auto last = static_cast<std::uint32_t>((region - base_) / chunk_bytes); last >= r.first && last < r.end) r.last = last;
 }
 
 bool image::holds_data(std::uintptr_t address, std::uint64_t bytes) const {

@@ -13,6 +13,9 @@
 
 namespace ppmm::detail {
 
+/// Where the heap is in a pool that is mapped at `base`, perhaps not at its own address.
+heap_place heap_place_in(std::byte* base, std::size_t size, std::span<const std::span<std::byte>> segments, unsigned workers);
+
 class image {
  public:
   /// `region_bytes` at the end of the segments are the job's, not for chunks. Throws pool_too_small.

@@ -140,6 +140,9 @@ void check_data_plane(const pool_report& report, std::vector<std::string>& probl
     if (const exposure_words e = reader.exposure(s);
         e.generation > detail::max_generation || e.right >> 32 > e.generation)
       check.problems.push_back(fmt::format("exposure slot {}: its words contradict each other", s));
+  const detail::heap_report heap = reader.heap(running == report.jobs.end() ? 0 : running->serial);
+  for (const std::string& p : heap.problems) problems.push_back("heap: " + p);
+  if (heap.problems.empty()) fmt::print("  heap of {} block{}: good\n", heap.blocks, heap.blocks == 1 ? "" : "s");
   problems.insert(problems.end(), check.problems.begin(), check.problems.end());
   if (check.problems.empty())
     fmt::print("  restart records of {} worker slots, {} exposure slots, {} frames in {} strand{}: good\n",

@@ -13,6 +13,7 @@ void add_nqueens(CLI::App& app);
 void add_create(CLI::App& app);
 void add_info(CLI::App& app);
 void add_check(CLI::App& app);
+void add_dump(CLI::App& app);
 void add_jobs(CLI::App& app);
 
 /// Thrown by a subcommand that has said what there is to say: ends the command with this exit status.

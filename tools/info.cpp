@@ -9,6 +9,7 @@
 #include <fmt/format.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <memory>
 #include <string>
 
@@ -92,6 +93,21 @@ void describe_job(const layout::job_entry& job, const pool_report& report, const
   if (job.state == layout::job_state::failed) fmt::print("  {:<11}  failed: {}\n", "", job.text);
 }
 
+void describe_heap(const pool_report& report, const pool_reader& reader) {
+  const auto running = std::ranges::find(report.jobs, layout::job_state::running, &layout::job_entry::state);
+  const detail::heap_report heap = reader.heap(running == report.jobs.end() ? 0 : running->serial);
+  say("heap", "{} block{}, {}", heap.blocks, heap.blocks == 1 ? "" : "s", bytes(heap.bytes));
+  const auto line = [](const std::string& what, const detail::heap_report::use& u) {
+    if (u.chunks > 0)
+      fmt::print("  {:<11}  {}: {} of {} in {} chunk{}\n", "", what, u.allocated, u.blocks, u.chunks, u.chunks == 1 ? "" : "s");
+  };
+  for (std::size_t c = 0; c < detail::size_classes; ++c)
+    line(fmt::format("blocks of {} bytes", detail::class_layouts[c].size), heap.classes[c]);
+  line("larger ones", heap.extents);
+  for (const auto& [worker, n] : heap.bytes_by_worker) fmt::print("  {:<11}  worker {}: {}\n", "", worker, bytes(n));
+  for (const auto& p : heap.problems) say("PROBLEM", "heap: {}", p);
+}
+
 void info(const std::string& file) {
   const pool_report report = inspect(file);
   if (report.facts) {
@@ -101,6 +117,7 @@ void info(const std::string& file) {
     const pool_reader reader(report);
     for (const auto& job : report.jobs) describe_job(job, report, reader);
     if (report.jobs.empty()) say("jobs", "none");
+    describe_heap(report, reader);
   } else {
     fmt::print("{}: cannot be read as a PPMM pool\n", file);
     describe_file(report);

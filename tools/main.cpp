@@ -37,7 +37,7 @@ void set_up(CLI::App& app) {
   app.footer(
       "`ppmm COMMAND --help` tells more. A command that was killed goes on where it was when it is run again.\n"
       "Exit status: 0 done, 1 error, 2 wrong usage, 130 or 143 interrupted (run it again to go on).");
-  for (const auto add : {add_sort, add_fib, add_nqueens, add_create, add_info, add_check, add_jobs}) add(app);
+  for (const auto add : {add_sort, add_fib, add_nqueens, add_create, add_info, add_check, add_dump, add_jobs}) add(app);
 }
 
 int explain_interruption(const interrupted& i) {

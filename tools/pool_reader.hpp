@@ -1,6 +1,7 @@
-/// The data plane of a pool file, read from outside: nothing is mapped, locked or changed. For `ppmm info` and `check`.
+/// The data plane of a pool file, read from outside: nothing is locked or changed. For `ppmm info` and `check`.
 #pragma once
 
+#include <ppmm/alloc/inspect.hpp>
 #include <ppmm/pmem/inspect.hpp>
 #include <ppmm/sched/layout.hpp>
 #include <ppmm/sched/record.hpp>
@@ -45,6 +46,9 @@ class pool_reader {
   exposure_words exposure(std::uint32_t slot) const;
   /// The frame at an address of the mapped pool; nothing if no frame can be there.
   std::optional<frame_head> frame(std::uint64_t address) const;
+  /// Walks over the heap, mapped for reading. `running`: serial of the unfinished job, or 0. Addresses are those of the
+  /// mapped pool.
+  detail::heap_report heap(std::uint64_t running, const std::function<void(const detail::heap_block&)>& on_block = {}) const;
 
  private:
   void read(std::uint64_t offset, void* to, std::size_t bytes) const;

@@ -107,6 +107,35 @@ TEST(HeapAlone, DamagedListsAreRefused) {
   EXPECT_THROW(w.h.read_list(w.area[1], 1), corrupt_pool);
 }
 
+TEST(HeapAlone, InspectionFindsDamagedTables) {
+  fake_medium m(60);
+  one_worker w(m, 1);
+  w.h.begin_job(w.p);
+  w.h.set_root("x", 0, 0, 1, 1, w.p);
+  const std::uint32_t small = m.place().number_of(w.allocate(1200)), large = m.place().number_of(w.allocate(5 * chunk_bytes));
+  w.commit();
+  w.h.finish_job(w.p);
+  EXPECT_EQ(blocks(m), 2u);
+  chunk_entry* table = m.place().ranges[0].table;
+  const auto expect_problem = [&](durable_word<std::uint64_t>& word, std::uint64_t value) {
+    const std::uint64_t good = word.load();
+    word.store(value);
+    const chunk_space s(m.place(), m.get(), 0);
+    EXPECT_FALSE(inspect_heap(s).problems.empty()) << std::hex << value;
+    word.store(good);
+  };
+  expect_problem(table[small - 1].word, chunk_word(0, chunk_kind::superblock, size_classes));
+  expect_problem(table[small - 1].word, chunk_word(0, static_cast<chunk_kind>(9)));
+  expect_problem(table[small - 1].bits.alloc, ~std::uint64_t{0} << 60);
+  expect_problem(table[small - 1].serial, 2);
+  expect_problem(table[large - 1].chunks, 1000);
+  expect_problem(table[large - 1].chunks, 0);
+  expect_problem(table[large].word, 0);
+  expect_problem(table[large + 2].chunks, 9);
+  expect_problem(m.place().control->newest, 0);
+  expect_problem(m.place().control->newest, 2 * serial_window);
+}
+
 /// A word that fits its checksum may still name what is not there.
 TEST(HeapAlone, ForgedListsAreRefused) {
   fake_medium m(60);

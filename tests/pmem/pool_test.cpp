@@ -365,10 +365,10 @@ TEST_F(Pool, WithoutControlRootIsRefused) {
 TEST_F(Pool, OfAnotherVersionIsRefused) {
   create();
   forgery f(file);
-  f.root->version = 2;
+  f.root->version = 1;  // what there was before there was a heap
   f.store();
-  expect_refused<wrong_version>(file, "expected format version 1, found 2");
-  f.root->version = 1;
+  expect_refused<wrong_version>(file, "expected format version 2, found 1");
+  f.root->version = 2;
   f.header.major = 5;
   f.store();
   expect_refused<wrong_version>(file, "version 6 of libpmemobj's format, found 5");
