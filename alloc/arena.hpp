@@ -93,9 +93,14 @@ class arena {
   /// may be written. False: nothing was done, there is no list. May be called again, for the same record. Throws
   /// out_of_pool_memory: a long list needs chunks.
   bool write_list(redo_area& area, std::uint64_t sequence);
-  /// The record is durable: the list is applied, and its lines flushed (H2: the caller fences before its next record
-  /// is written). What the record before freed may be allocated again (H3). True: bits were changed.
-  bool committed() { return (!nothing_noted() || !leaving_.empty()) && apply(); }
+  /// The record of that sequence is durable: its list is applied, and its lines flushed (H2: the caller fences before its
+  /// next record is written). What the record before freed may be allocated again (H3). True: bits were changed.
+  bool committed(std::uint64_t sequence) {
+    newest_ = sequence;
+    return (!nothing_noted() || !leaving_.empty()) && apply();
+  }
+  /// After a fault: the record of that sequence is the newest. Has the capsule ended with it, or is it to be repeated?
+  void go_on_from(std::uint64_t sequence) { sequence == newest_ ? forget() : static_cast<void>(committed(sequence)); }
   /// The capsule is to be repeated: what it allocated goes back, what it freed stays.
   void forget();
   /// The running task is to be run again, after a commit of what was before it: undoes what it noted.
@@ -144,6 +149,7 @@ class arena {
   std::vector<noted> log_;      // allocated by this capsule, in order
   std::vector<noted> freed_;    // freed by this capsule
   std::vector<noted> leaving_;  // freed by the list of the newest record
+  std::uint64_t newest_ = 0;    // the record that the capsule follows
   task_stamp marked_;           // the task that noted last; it began at these sizes
   std::size_t marked_log_ = 0, marked_freed_ = 0;
   std::vector<std::uint64_t> words_;

@@ -88,6 +88,12 @@ void persister::drain() {
   }
 }
 
+void persister::forget() {
+  pages_.clear();
+  started_ = 0;
+  if (way_ == way::simulated) medium_->simulated->forget(this);
+}
+
 /// Invariants after crash: of the pages noted, any subset may be on the medium before the last msync returns, each of
 /// them whole or torn by sectors. So nothing may depend on an order within one fence; records carry checksums.
 void persister::sync_pages() {

@@ -85,6 +85,9 @@ class persister {
     fence();
   }
 
+  /// What was flushed is no longer waited for by the next fence: for who has forgotten what it was.
+  void forget();
+
   /// A read-only look for other threads is racy; the owner publishes copies (sched's statistics).
   const flush_counters& counters() const { return counters_; }
 

@@ -210,6 +210,8 @@ void simulated_medium::fence(const void* who) {
   mine->second.clear();
 }
 
+void simulated_medium::forget(const void* who) { pending_.erase(who); }
+
 simulated_medium::image simulated_medium::power_failure() {
   take_stores();
   image left;

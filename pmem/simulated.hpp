@@ -92,6 +92,7 @@ class simulated_medium final : public detail::access_observer {
   // What a persister calls.
   void flush(const void* who, std::uintptr_t first, std::size_t n);
   void fence(const void* who);
+  void forget(const void* who);
 
   void about_to_load(const void* p, std::size_t n, const void* pc) override;
   void about_to_store(const void* p, std::size_t n, const void* pc) override;

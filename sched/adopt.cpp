@@ -48,23 +48,20 @@ std::optional<position> worker::resume(const restart& r) {
 std::optional<position> worker::rob_a_grave() {
   for (unsigned i = 1; i <= team_.img.workers(); ++i) {
     const unsigned slot = (slot_ + i) % team_.img.workers();  // different robbers start at different graves
-    if (slot == slot_ || !team_.graves[slot].exchange(false)) continue;
-    team_.grave_count.fetch_sub(1);
+    if (slot == slot_ || !team_.graves[slot].load()) continue;
     worker_slot& dead = team_.img.worker(slot);
     const std::uint64_t owner = dead.owner.load();
-    if (is_robbed(owner)) continue;
-    const std::uint32_t life = owner_life(owner);
-    try {
-      restart r;
-      r.kind = record_kind::rob;
-      r.at = std::uint64_t{slot} << 32 | life;
-      r.type = identity_word(self_);
-      persist_record(r);
-      access();
-    } catch (...) {  // a fault before the CAM: the grave is still there
-      team_.bury(slot);
-      throw;
+    if (is_robbed(owner)) {  // only now the grave is empty: whatever faults come, somebody finds it
+      team_.empty_grave(slot);
+      continue;
     }
+    const std::uint32_t life = owner_life(owner);
+    restart r;
+    r.kind = record_kind::rob;
+    r.at = std::uint64_t{slot} << 32 | life;
+    r.type = identity_word(self_);
+    persist_record(r);
+    access();
     dead.owner.cam(owner_word(life), robbed_word(life, self_));
     if (auto p = finish_rob(slot, life, self_)) return p;
   }
@@ -89,14 +86,8 @@ std::optional<position> worker::finish_rob(unsigned slot, std::uint32_t life, id
     persister_.fence();
   }
   roll_back(dead, team_.img, r.sequence, persister_);  // while the record says ROB [M]
-  const std::uint64_t mine = progress_;
   progress_ += r.progress;
-  try {
-    persist_record(r);
-  } catch (...) {
-    progress_ = mine;
-    throw;
-  }
+  persist_record(r);
   dead.live_progress.store(0);
   durable_.live_progress.store(progress_);
   soft_slot_ = slot;
@@ -114,8 +105,10 @@ std::optional<position> worker::finish_rob(unsigned slot, std::uint32_t life, id
 void worker::enter_slot() {
   const std::uint64_t owner = durable_.owner.load();
   self_ = {slot_, owner_life(owner)};
-  sequence_ = newest_record(durable_, team_.serial).sequence;
+  soft_slot_ = slot_;
   if (!is_robbed(owner)) return;
+  sequence_ = newest_record(durable_, team_.serial).sequence;
+  progress_ = 0;
   ++self_.life;
   restart idle;
   persist_record(idle);

@@ -137,7 +137,7 @@ void worker::persist_record(restart& r) {
   if (team_.options.runner != nullptr) team_.options.runner->recorded(slot_, r.kind, persister_.counters());
   sequence_ = r.sequence;
   last_commit_ = r.when;
-  if (arena_.committed()) unfenced_ = persister_.counters().fences;
+  if (arena_.committed(r.sequence)) unfenced_ = persister_.counters().fences;
   settle();
   access();
 }
@@ -150,6 +150,7 @@ void worker::settle() {
   read_a_cell_ = false;
   read_.clear();
   read_hull_ = {~std::uintptr_t{0}, 0};
+  longest_capsule_.raise_to(std::exchange(accesses_since_record_, 0));
   cx_.commit_next_ = false;
   // A slot is free again when the claimer's next own record is durable, not at the pop [M]: until then a repeated
   // ARRIVE must find CLAIMED in it.

@@ -3,6 +3,9 @@
 #include <fmt/core.h>  // format
 
 #include <algorithm>
+#include <cstddef>
+#include <iterator>
+#include <utility>
 
 namespace ppmm::detail {
 namespace {
@@ -43,8 +46,16 @@ std::string describe(const image& img, const void* p) {
   };
   if (in(&img.worker(0), img.workers() * sizeof(worker_slot))) {
     const std::size_t offset = address - reinterpret_cast<std::uintptr_t>(&img.worker(0)), slot = offset / sizeof(worker_slot), at = offset % sizeof(worker_slot);
-    const char* what = at < 64 ? "owner word" : at < offsetof(worker_slot, records) ? "sign of life" : at < offsetof(worker_slot, records) + sizeof(record) ? "record 0" : "record 1";
-    return fmt::format("worker slot {}: {}", slot, what);
+    constexpr std::pair<std::size_t, const char*> parts[] = {
+        {offsetof(worker_slot, undo), "first chunk of the undo log"},
+        {offsetof(worker_slot, redo) + sizeof(redo_area), "redo list 1"},
+        {offsetof(worker_slot, redo), "redo list 0"},
+        {offsetof(worker_slot, records) + sizeof(record), "record 1"},
+        {offsetof(worker_slot, records), "record 0"},
+        {offsetof(worker_slot, live_when), "sign of life"},
+        {0, "owner word"},
+    };
+    return fmt::format("worker slot {}: {}", slot, std::find_if(std::begin(parts), std::end(parts), [&](auto& part) { return at >= part.first; })->second);
   }
   if (in(&img.slot(0), img.slots() * sizeof(exposure_slot))) {
     constexpr const char* words[] = {"generation", "right word", "join word", "frame address"};
@@ -53,11 +64,22 @@ std::string describe(const image& img, const void* p) {
   }
   if (in(img.region().data(), img.region().size()))
     return fmt::format("the job's memory, byte {}", address - reinterpret_cast<std::uintptr_t>(img.region().data()));
-  for (const image::range& r : img.chunk_ranges())
+  if (const heap_place& h = img.heap(); in(h.control, sizeof *h.control)) {
+    const std::size_t at = address - reinterpret_cast<std::uintptr_t>(h.control);
+    if (at < offsetof(heap_control, roots)) return at < offsetof(heap_control, kept) ? "the heap's control" : "the heap's kept bits";
+    return fmt::format("heap root {}", (at - offsetof(heap_control, roots)) / sizeof(root_slot));
+  }
+  for (const heap_place::range& r : img.chunk_ranges()) {
+    if (in(r.table, (r.end - r.first) * sizeof(chunk_entry))) {
+      const std::size_t at = address - reinterpret_cast<std::uintptr_t>(r.table);
+      return fmt::format("entry of chunk {}{}", r.first + at / sizeof(chunk_entry), at % sizeof(chunk_entry) < offsetof(chunk_entry, bits) ? "" : ": bits");
+    }
     if (const std::uint32_t c = img.chunk_of(p); c >= r.first && c < r.last) {
+      if (!is_kind(r.table[c - r.first].word.load(), chunk_kind::none)) return fmt::format("heap chunk {}, byte {}", c, address % chunk_bytes);
       const auto* f = reinterpret_cast<const frame*>(address / frame_alignment * frame_alignment);
       return frame_type(f) != nullptr ? describe_frame(f, p) : fmt::format("chunk {}, byte {}", c, address % chunk_bytes);
     }
+  }
   return fmt::format("{}: no part of the data plane", p);
 }
 
@@ -100,6 +122,8 @@ std::string describe_record(const image& img, unsigned slot, std::uint64_t job) 
 std::vector<std::string> reached_but_not_durable(const image& img, unsigned slot, std::uint64_t job, const std::function<bool(const void*, std::size_t)>& durable) {
   std::vector<std::string> missing;
   const restart r = newest_record(img.worker(slot), job);
+  if (const redo_area& list = img.worker(slot).redo[r.sequence & 1]; r.has_list && !durable(&list, offsetof(redo_area, words) + 8 * std::min(list.count, redo_words_in_area)))
+    missing.push_back(describe(img, &list));
   place p;
   switch (r.kind) {
     case record_kind::run:

@@ -103,6 +103,15 @@ void require_same(const layout::job_entry& there, const layout::job_entry& asked
                        hex(asked.build_id, 4)));
 }
 
+void check_fault_rates(const run_options& o) {
+  const auto check = [](const char* what, double p) {  // false for what is no number
+    if (!(p >= 0 && p < 1)) throw bad_option(fmt::format("{} is {}; expected a probability: at least 0 and below 1", what, p));
+  };
+  check("soft_fault_rate", o.soft_fault_rate);
+  check("hard_fault_rate", o.hard_fault_rate);
+  check("the sum of soft_fault_rate and hard_fault_rate", o.soft_fault_rate + o.hard_fault_rate);
+}
+
 /// A serial that no record in the pool carries: the records of earlier jobs then count as idle, all at once.
 std::uint64_t new_serial(const pool& p, const image& img) {
   std::uint64_t serial = 0;
@@ -291,6 +300,7 @@ root_value find_root(const pool& p, std::string_view name, const char* type, std
 
 void run_job(pool& p, std::string_view name, const root_task& root, const run_options& options, void* result) {
   const std::uint64_t started = ticks();
+  check_fault_rates(options);
   check_types();
   layout::job_entry entry = entry_of(name, root, options);
   bool resuming = false;
@@ -318,6 +328,7 @@ void run_job(pool& p, std::string_view name, const root_task& root, const run_op
   team t(p, options, entry.serial, root);
   persister settling(p.medium());
   if (!resuming) t.objects.begin_job(settling);
+  if (resuming) t.run_number = static_cast<std::uint32_t>(entry.resumed + 1);
   // Invariants after crash: the entry says running before the first record carries its serial, and finished only after
   // a DONE record is durable, so a job is never finished twice with different results, nor lost.
   const resume_info found = recover(t, asked);

@@ -35,6 +35,8 @@ struct job_failed : error { using error::error; };
 struct job_interrupted : error { using error::error; };
 /// Every worker was lost to (injected) hard faults; run again to go on.
 struct workers_lost : error { using error::error; };
+/// A run_options field has a value that it cannot have. Says which, and what it may be. Nothing was done.
+struct bad_option : error { using error::error; };
 
 /// What the workers of a run did. Sums over all workers.
 struct run_statistics {
@@ -45,6 +47,8 @@ struct run_statistics {
   std::uint64_t commits = 0, steals = 0, lost_steals = 0, joins_first = 0, joins_second = 0;
   std::uint64_t taken_back = 0;     ///< exposed children that their strand ran itself
   std::uint64_t soft_faults = 0, hard_faults = 0, robberies = 0, restarts_of_tasks = 0;
+  std::uint64_t accesses = 0;       ///< persistent accesses, as far as faults are injected at them
+  std::uint64_t longest_capsule = 0;  ///< most of them between two records of a worker, without a fault
   std::uint64_t commit_ns = 0;      ///< time in commits
   flush_counters flushed;
 };
@@ -81,9 +85,11 @@ struct run_options {
   std::stop_token stop = {};                          ///< commit and throw job_interrupted
   std::uint64_t region = 0;                      ///< bytes of pool memory the job uses (see `region_of`)
   std::uint64_t input = 0;                       ///< the user's mark for what the job works on; another mark is refused
-  double soft_fault_rate = 0;                    ///< probability at each persistent access that the worker loses its ephemeral state
-  double hard_fault_rate = 0;                    ///< … that it never comes back
-  std::uint64_t fault_seed = 1;
+  /// Probability at each persistent access that the worker loses its C++ stack and all else that is ephemeral, and goes
+  /// on from its record (a soft fault), or never comes back (a hard one). In [0, 1), also together. Destructors of what
+  /// a task has on its stack then do not run: its memory on the ordinary heap leaks, a lock stays locked.
+  double soft_fault_rate = 0, hard_fault_rate = 0;
+  std::uint64_t fault_seed = 1;                  ///< each run of a job draws other faults from it
   std::function<void(const resume_info&)> on_resume = nullptr;           ///< called on the calling thread before work goes on
   std::function<void(std::uint64_t units)> on_progress = nullptr;        ///< called on the calling thread about ten times a second
   run_statistics* statistics = nullptr;          ///< filled in at the end, also when run throws
@@ -101,7 +107,8 @@ root_value find_root(const pool& p, std::string_view name, const char* type, std
 
 /// Runs the job of that name to its end and gives its result: starts it, resumes it, or, if it is finished, gives the
 /// stored result. Durable on return: the result and all the job wrote.
-/// Throws job_mismatch, job_unfinished, job_failed, job_interrupted, type_clash, corrupt_pool, medium_error.
+/// Throws bad_option, job_mismatch, job_unfinished, job_failed, job_interrupted, workers_lost, type_clash, corrupt_pool,
+/// medium_error.
 template <task_like Task>
 auto run(pool& p, std::string_view name, const Task& task, const run_options& options = {}) {
   using result = typename step<task_result<Task>>::value_type;

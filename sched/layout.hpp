@@ -1,8 +1,9 @@
 /// What the scheduler keeps in a pool: worker slots with their restart records, exposure slots, frames.
 ///
 /// All zero bytes are a valid beginning: no worker has a strand, no slot was ever exposed. Segment 0 starts with the
-/// worker slots, then the exposure slots; then the heap's control
-/// (alloc/layout.hpp). What follows, and the other segments, are chunk tables, chunks and the job's region. Who may write what, and when it becomes durable, is said beside each field.
+/// worker slots, then the exposure slots, then the heap's control (alloc/layout.hpp). What follows, and the other
+/// segments, are chunk tables, chunks and the job's region. Who may write what, and when it becomes durable, is said
+/// beside each field.
 ///
 /// ```
 ///  exposure slot (1 line)                     record (up to 8 lines; each begins with the sequence)

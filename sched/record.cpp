@@ -43,6 +43,8 @@ unsigned lines_for(std::size_t bytes) {
 
 }  // namespace
 
+std::size_t record_bytes(std::size_t argument_bytes) { return lines_for(argument_bytes) * sizeof(record_line); }
+
 /// The sequence goes into each line last. Stores within a line become durable in order (x86), so a line with the new
 /// sequence is whole; a torn record shows the old sequence in some line, and the other buffer is newer than that.
 const void* write_record(worker_slot& slot, const restart& r, std::size_t& bytes) {

@@ -33,6 +33,9 @@ struct restart {
 /// every line of this one became durable, the new one. A mixture of lines of different sequences is not valid.
 const void* write_record(worker_slot& slot, const restart& r, std::size_t& bytes);
 
+/// What a record with so many bytes of arguments takes of its buffer.
+std::size_t record_bytes(std::size_t argument_bytes);
+
 /// The newest valid record of a slot; kind idle, sequence as found, when there is none or it is of another job.
 /// Reads untrusted bytes: `kind`, `bytes` and lines are in range on return, nothing else is checked.
 restart newest_record(const worker_slot& slot, std::uint64_t job);

@@ -381,7 +381,7 @@ resume_info recover(team& t, unsigned wanted) {
     slot.live_when.store(ticks());
   }
   found.check_complete();
-  t.start_root = !found.begun();
+  if (!found.begun()) t.root_starter = team::anyone;
 
   // The lists of all records that count, before anybody looks at the heap (H8). Their order does not matter. Once their
   // bits are durable they are emptied: they would be wrong a second time, for blocks change hands from here on.

@@ -66,6 +66,7 @@ void context::note_read(const void* p, std::size_t n) {
   detail::worker& w = *worker_;
   const auto first = reinterpret_cast<std::uintptr_t>(p), last = first + n;
   if (n == 0) return;
+  w.access();
   for (const auto& b : w.written_)
     if (b.first <= first && last <= b.last) return;
   w.read_hull_ = {std::min(w.read_hull_.first, first), std::max(w.read_hull_.last, last)};
@@ -259,14 +260,6 @@ bool worker::pop_linked(frame* f) {
   cx_.room_.top = reinterpret_cast<std::byte*>(f);
   if ((f->link & link_flag::last_in_chunk) != 0) stack_.return_to(f);
   return true;
-}
-
-void worker::access() {
-  if (!injecting_) [[likely]]
-    return;
-  const double roll = std::uniform_real_distribution<>()(dice_);
-  if (roll < team_.options.hard_fault_rate) throw hard_fault{};
-  if (roll < team_.options.hard_fault_rate + team_.options.soft_fault_rate) throw soft_fault{};
 }
 
 }  // namespace detail

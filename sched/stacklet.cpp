@@ -130,6 +130,11 @@ void stacklet::leave(const frame* kept) {
   clear();
 }
 
+void stacklet::forget() {
+  high_top_ = gap_first_ = gap_last_ = reinterpret_cast<std::byte*>(0xdbdb'dbdb'dbdb'dbdb);  // none that it could be
+  high_chunk_ = no_chunk - 1;
+}
+
 void stacklet::take_over(stacklet& dead) {
   clear();
   top_ = std::exchange(dead.top_, no_chunk);

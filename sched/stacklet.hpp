@@ -77,6 +77,8 @@ class stacklet {
   /// Lets go of everything: what is below `kept`'s top waits for whoever takes it over, the rest is free. nullptr:
   /// everything is free.
   void leave(const frame* kept);
+  /// A fault: where frames go is lost, the chunks are not. To be followed by stand_on, stand_on_base or leave.
+  void forget();
   /// Takes over a dead worker's stacklet and cache; this one's is given back.
   void take_over(stacklet& dead);
 

@@ -77,8 +77,8 @@ constexpr auto task(const A&... a) {
   }(std::index_sequence_for<A...>{});
 }
 
-/// A task type: a durable value that can be called with a context and gives a step. Not noexcept: the runtime stops and
-/// repeats capsules by exceptions that pass through tasks.
+/// A task type: a durable value that can be called with a context and gives a step. Not noexcept: the runtime begins a
+/// task again, as a capsule of its own, by an exception that passes through it.
 template <class T>
 concept task_like = durable_value<T> && !std::is_nothrow_invocable_v<const T&, context&> && requires(const T& t, context& cx) {
   typename detail::step_result<std::invoke_result_t<const T&, context&>>::type;

@@ -50,6 +50,7 @@ struct team {
   const run_options& options;
   const std::uint64_t serial;
   const root_task root;
+  std::uint32_t run_number = 0;                                   // of the job: 0, then one more at each resumption
   image img;
   double heartbeat_ticks;
 
@@ -58,9 +59,10 @@ struct team {
   // Found by recovery, then shared.
   chunk_pool chunks;
   std::unique_ptr<slot_shelf[]> shelves;                          // by home worker
-  std::unique_ptr<std::atomic<bool>[]> graves;                    // by worker slot: its strand waits for a robber
+  std::unique_ptr<std::atomic<bool>[]> graves;                    // by worker slot: its strand waits for a robber, or did
   std::atomic<unsigned> grave_count{0};
-  std::atomic<bool> start_root{false};                            // no strand was found: somebody has to
+  static constexpr unsigned nobody = ~0u, anyone = ~0u - 1;
+  std::atomic<unsigned> root_starter{nobody};                     // no strand was found: who starts the job, by worker slot
 
   /// The frames of a strand that waits at a join, for whoever goes on with it: by exposure slot. Handed over by the
   /// join word. Absent after a crash; then they are found again from the frames.
@@ -85,6 +87,9 @@ struct team {
   void fail(std::exception_ptr cause) noexcept;
   void bury(unsigned slot) {
     if (!graves[slot].exchange(true)) grave_count.fetch_add(1);
+  }
+  void empty_grave(unsigned slot) {
+    if (graves[slot].exchange(false)) grave_count.fetch_sub(1);
   }
 };
 

@@ -33,6 +33,9 @@ class undo_log {
   /// fence, a copy.
   void save(const void* p, std::size_t n, std::uint64_t sequence);
 
+  /// A fault: only the chunks are left. What counts in them is found by roll_back.
+  void forget() { sequence_ = 0; }
+
  private:
   void put(const undo_head& head, const void* data);
   void next_chunk();

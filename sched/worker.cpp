@@ -18,24 +18,38 @@ worker::worker(team& t, unsigned index, unsigned slot)
       persister_(t.storage),
       arena_(t.objects, slot, persister_),
       undo_(durable_, t.img, t.chunks, persister_),
-      soft_slot_(slot),
       stack_(t.img, t.chunks, cx_.room_),
-      injecting_(t.options.soft_fault_rate > 0 || t.options.hard_fault_rate > 0),
-      dice_(t.options.fault_seed * 1000003 + slot) {}
+      injecting_(t.options.soft_fault_rate > 0 || t.options.hard_fault_rate > 0) {
+  const auto low = [](std::uint64_t n) { return static_cast<std::uint32_t>(n); };
+  std::seed_seq seeds{low(t.options.fault_seed), low(t.options.fault_seed >> 32), slot, t.run_number};
+  dice_.seed(seeds);
+}
 
+/// A soft fault comes back to `setjmp`, and work begins anew; a hard one comes back as well, and nothing is left to do
+/// but to be buried. No local variables here: what they hold after that is not said.
 void worker::live(std::uintptr_t stack_low) {
   stack_low_ = stack_low;
-  last_poll_ = last_commit_ = ticks();
+  if (setjmp(begin_anew_) != static_cast<int>(fault_kind::hard)) work();
+  set_idle(false);
+  publish_counters();
+  if (hard_faults_.get() == 0) return;
+  forget();
+  arena_.forget();  // whoever robs us repeats the capsule, and frees again what it freed
+  // The job's start is in nobody's record until it is in ours.
+  unsigned me = slot_;
+  if (newest_record(durable_, team_.serial).kind != record_kind::run) team_.root_starter.compare_exchange_strong(me, team::anyone);
+  team_.bury(slot_);
+}
+
+/// Until the job is over. Begins with nothing but what is in the pool: at first, and after each soft fault.
+[[gnu::noinline]] void worker::work() {
+  stack_end_ = reinterpret_cast<std::uintptr_t>(__builtin_frame_address(0));
+  forget();
   unsigned rounds = 0;
-  bool entered = false, is_idle = false;
-  const auto set_idle = [&](bool to) {
-    if (to != is_idle) to ? team_.idle.fetch_add(1) : team_.idle.fetch_sub(1);
-    is_idle = to;
-  };
+  bool entered = false;
   while (!looks_over(rounds)) {
     try {
-      if (!entered) enter_slot();
-      entered = true;
+      if (!std::exchange(entered, true)) enter_slot();
       if (const auto next = find_work()) {
         set_idle(false);
         rounds = 0;
@@ -43,25 +57,25 @@ void worker::live(std::uintptr_t stack_low) {
       } else {
         set_idle(true);
       }
-    } catch (const soft_fault&) {
-      soft_faults_.add();
-      forget();
-    } catch (const hard_fault&) {
-      hard_faults_.add();
-      arena_.forget();
-      break;
     } catch (...) {
       team_.fail(std::current_exception());
     }
-    const flush_counters& c = persister_.counters();  // published for the statistics
-    flushes_.add(c.flushes - flushes_.get());
-    lines_.add(c.lines - lines_.get());
-    bytes_.add(c.bytes - bytes_.get());
-    fences_.add(c.fences - fences_.get());
-    flush_ns_.add(c.nanoseconds - flush_ns_.get());
+    publish_counters();
   }
-  set_idle(false);
-  if (hard_faults_.get() > 0) team_.bury(slot_);
+}
+
+void worker::set_idle(bool to) {
+  if (to != is_idle_) to ? team_.idle.fetch_add(1) : team_.idle.fetch_sub(1);
+  is_idle_ = to;
+}
+
+void worker::publish_counters() {
+  const flush_counters& c = persister_.counters();
+  flushes_.add(c.flushes - flushes_.get());
+  lines_.add(c.lines - lines_.get());
+  bytes_.add(c.bytes - bytes_.get());
+  fences_.add(c.fences - fences_.get());
+  flush_ns_.add(c.nanoseconds - flush_ns_.get());
 }
 
 bool worker::looks_over(unsigned& rounds) {
@@ -82,20 +96,15 @@ bool worker::looks_over(unsigned& rounds) {
 std::optional<position> worker::find_work() {
   if (std::exchange(resume_own_record_, false)) {
     const restart own = newest_record(durable_, team_.serial);
+    sequence_ = own.sequence;
     progress_ = own.progress;
-    persister_.persist(durable_.records, sizeof durable_.records);  // it may only have been visible; before its other buffer is overwritten [M]
-    if (own.sequence <= sequence_)
-      arena_.forget();
-    else if (arena_.committed())  // a fault came after the record was written: what the capsule did to the heap counts
-      unfenced_ = persister_.counters().fences;
-    sequence_ = std::max(sequence_, own.sequence);
-    if (roll_back(durable_, team_.img, own.sequence, persister_)) {
-      restart again = own;  // with another sequence the log is void: the repeated capsule begins it anew
-      persist_record(again);
-    }
+    if (unsigned me = slot_; own.kind == record_kind::run) team_.root_starter.compare_exchange_strong(me, team::nobody);
+    // It may only have been visible; before the other buffer is overwritten [M].
+    persister_.persist(&durable_.records[own.sequence & 1], record_bytes(own.bytes));
+    recover_heap(own);
     if (auto p = resume(own)) return p;
   }
-  if (team_.start_root.load(std::memory_order_relaxed) && team_.start_root.exchange(false)) return start_root();
+  if (is_to_start_root()) return start_root();
   if (team_.grave_count.load() > 0)
     if (auto p = rob_a_grave()) return p;
   for (const auto& group : team_.victims[index_])
@@ -107,19 +116,35 @@ std::optional<position> worker::find_work() {
   return std::nullopt;
 }
 
+/// What the capsule after the newest record did to the heap, and in place, is undone; what the record's list says is done.
+///
+/// Invariants after crash: the list's bits are durable when this returns (H2), though a fault may have come between
+/// flushing and fencing them; they are the same, however often it is replayed.
+void worker::recover_heap(restart own) {
+  arena_.go_on_from(own.sequence);
+  if (own.has_list) {
+    team_.objects.replay(team_.objects.read_list(durable_.redo[own.sequence & 1], own.sequence), persister_);
+    persister_.fence();
+  }
+  if (roll_back(durable_, team_.img, own.sequence, persister_)) persist_record(own);  // with another sequence the log is void
+}
+
+/// One worker starts the job, and has the start until the root's record is there, whatever faults come between.
+bool worker::is_to_start_root() {
+  unsigned who = team_.root_starter.load(std::memory_order_relaxed);
+  return who == slot_ || (who == team::anyone && team_.root_starter.compare_exchange_strong(who, slot_));
+}
+
 /// The job's first record.
 ///
 /// Invariants after crash: before it is durable there is no strand, and the next run starts again; after it, it counts.
+/// Recovery: after a soft fault `find_work` looks whether the record is there; a worker that dies before hands the start
+/// on (`live`).
 position worker::start_root() {
   stand_on(place());
   const position root = position::run(team_.root.task, place());
-  try {
-    commit(root);
-  } catch (...) {  // a fault before the record was there: somebody else may start
-    // Not only an idle record may stand there: also a ROB that came to nothing.
-    if (newest_record(durable_, team_.serial).kind != record_kind::run) team_.start_root.store(true);
-    throw;
-  }
+  commit(root);
+  team_.root_starter.store(team::nobody);
   return root;
 }
 
@@ -194,28 +219,6 @@ void worker::tell_result(const restart& done) {
   team_.finished.store(true, std::memory_order_release);
 }
 
-void worker::forget() {
-  has_list_ = false;
-  cells_.clear();
-  read_a_cell_ = false;
-  candidates_.clear();
-  exposed_ = 0;
-  touched_.clear();
-  touched_slots_.clear();
-  written_.clear();
-  read_.clear();
-  read_hull_ = {~std::uintptr_t{0}, 0};
-  for (const exposure e : fresh_) team_.shelves[image::home_of(e.slot)].give_back(e.slot);
-  fresh_.clear();
-  result_.clear();
-  cx_.room_ = {};
-  cx_.cur_ = 0;
-  cx_.fuel_ = 0;
-  cx_.commit_next_ = cx_.split_wanted_ = false;
-  soft_slot_ = slot_;
-  resume_own_record_ = true;
-}
-
 void worker::count(run_statistics& s) const {
   s.commits += commits_.get();
   s.steals += steals_.get();
@@ -226,6 +229,8 @@ void worker::count(run_statistics& s) const {
   s.soft_faults += soft_faults_.get();
   s.hard_faults += hard_faults_.get();
   s.robberies += robberies_.get();
+  s.accesses += accesses_.get();
+  s.longest_capsule = std::max(s.longest_capsule, longest_capsule_.get());
   s.restarts_of_tasks += again_.get();
   s.commit_ns += static_cast<std::uint64_t>(static_cast<double>(commit_ticks_.get()) / ticks_per_ns());
   s.flushed.flushes += flushes_.get();

@@ -13,18 +13,24 @@ void watch_signals();
 /// The signal that came, or 0.
 int signal_received();
 
-/// The command was asked to stop and has. `main` says how to go on and ends with 128 + signal.
+/// The command ends before its job does. `main` says why, and how to go on.
 class interrupted : public std::exception {
  public:
-  /// `state` says in a sentence what is saved and where.
-  interrupted(int signal, std::string state) : signal_(signal), state_(std::move(state)) {}
-  int signal() const { return signal_; }
+  /// By a signal: exit status 128 + signal. `state` says in a sentence what is saved and where.
+  interrupted(int signal, std::string state) : interrupted(128 + signal, "interrupted", std::move(state)) {}
+  interrupted(int status, std::string why, std::string state)
+      : status_(status), why_(std::move(why)), state_(std::move(state)) {}
+  int status() const { return status_; }
+  const std::string& why() const { return why_; }
   const char* what() const noexcept override { return state_.c_str(); }
 
  private:
-  int signal_;
-  std::string state_;
+  int status_;
+  std::string why_, state_;
 };
+
+/// Exit status when all workers were lost to injected hard faults.
+inline constexpr int exit_workers_lost = 3;
 
 /// Throws `interrupted` if a signal came.
 inline void stop_if_interrupted(const char* state) {

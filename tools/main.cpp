@@ -1,7 +1,7 @@
 /// ppmm: fork-join jobs that survive crashes, and the pools they live in.
 ///
-/// Exit status: 0 done; 1 an error, told on stderr; 2 wrong usage; 130 and 143 interrupted by SIGINT and SIGTERM, to be
-/// resumed by the same command line.
+/// Exit status: 0 done; 1 an error, told on stderr; 2 wrong usage; 3 all workers lost to injected hard faults, 130 and
+/// 143 interrupted by SIGINT and SIGTERM: to be resumed by the same command line.
 #include "command.hpp"
 #include "interrupt.hpp"
 #include "output_file.hpp"
@@ -36,13 +36,14 @@ void set_up(CLI::App& app) {
   app.require_subcommand(1);
   app.footer(
       "`ppmm COMMAND --help` tells more. A command that was killed goes on where it was when it is run again.\n"
-      "Exit status: 0 done, 1 error, 2 wrong usage, 130 or 143 interrupted (run it again to go on).");
+      "Exit status: 0 done, 1 error, 2 wrong usage; to go on by running it again: 3 all workers lost to injected\n"
+      "faults, 130 or 143 interrupted.");
   for (const auto add : {add_sort, add_fib, add_nqueens, add_create, add_info, add_check, add_dump, add_jobs}) add(app);
 }
 
 int explain_interruption(const interrupted& i) {
-  fmt::print(stderr, "ppmm: interrupted; {}\n  {}\n", i.what(), the_command_line);
-  return 128 + i.signal();
+  fmt::print(stderr, "ppmm: {}; {}\n  {}\n", i.why(), i.what(), the_command_line);
+  return i.status();
 }
 
 int usage_error(const CLI::App& app, const CLI::ParseError& e) {

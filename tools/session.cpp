@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <charconv>
 #include <chrono>
 #include <cstdio>
 #include <map>
@@ -67,15 +68,24 @@ void job_options::add_to(CLI::App& command) {
       ->type_name("HOW");
   command.add_flag("--statistics", statistics, "Tell at the end what the workers did, on stderr");
   const std::string faults = "Fault injection";
+  const CLI::Validator probability(
+      [](const std::string& word) {
+        double p = -1;
+        const auto [end, problem] = std::from_chars(word.data(), word.data() + word.size(), p);
+        const bool good = problem == std::errc() && end == word.data() + word.size() && p >= 0 && p < 1;
+        return good ? std::string() : fmt::format("expected a probability, at least 0 and below 1; found {}", word);
+      },
+      "");
   command
-      .add_option("--soft-faults", soft_faults,
+      .add_option("--soft-fault-rate", soft_fault_rate,
                   "Probability at each persistent access that a worker loses its ephemeral state")
-      ->check(CLI::Range(0.0, 1.0))
+      ->check(probability)
       ->type_name("P")
       ->group(faults);
   command
-      .add_option("--hard-faults", hard_faults, "Probability at each persistent access that a worker never comes back")
-      ->check(CLI::Range(0.0, 1.0))
+      .add_option("--hard-fault-rate", hard_fault_rate,
+                  "Probability at each persistent access that a worker never comes back")
+      ->check(probability)
       ->type_name("P")
       ->group(faults);
   command.add_option("--fault-seed", fault_seed, "Seed of the injected faults")->type_name("N")->group(faults);
@@ -138,8 +148,8 @@ run_options job_session::how_to_run(progress_meter& meter, std::uint64_t total_u
   how.stop = stop_.get_token();
   how.region = demand_.region;
   how.input = demand_.input;
-  how.soft_fault_rate = options_.soft_faults;
-  how.hard_fault_rate = options_.hard_faults;
+  how.soft_fault_rate = options_.soft_fault_rate;
+  how.hard_fault_rate = options_.hard_fault_rate;
   how.fault_seed = options_.fault_seed;
   how.statistics = &statistics_;
   how.on_resume = [this, &meter, total_units](const resume_info& info) {
@@ -163,6 +173,11 @@ void job_session::explain_failure() const {
     throw interrupted(
         signal_received(),
         fmt::format("everything done so far is in {}. The same command goes on from there:", file_.string()));
+  } catch (const workers_lost&) {
+    throw interrupted(
+        exit_workers_lost,
+        fmt::format("all {} workers were lost to hard faults", statistics_.workers),
+        fmt::format("everything committed is in {}. The same command goes on from there:", file_.string()));
   } catch (const job_failed& e) {
     throw error(fmt::format("{}\nppmm: start anew with --restart", e.what()));
   } catch (const job_mismatch& e) {

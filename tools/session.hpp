@@ -27,7 +27,7 @@ struct job_options {
   std::string commit = "heartbeat";
   progress_mode progress = progress_mode::automatic;
   bool statistics = false;
-  double soft_faults = 0, hard_faults = 0;
+  double soft_fault_rate = 0, hard_fault_rate = 0;
   std::uint64_t fault_seed = 1;
 
   void add_to(CLI::App& command);

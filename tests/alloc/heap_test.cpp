@@ -15,7 +15,7 @@ struct one_worker {
   void commit() {
     if (a.write_list(area[(sequence + 1) & 1], sequence + 1)) p.fence();
     ++sequence;
-    a.committed();
+    a.committed(sequence);
     p.fence();
   }
   std::byte* allocate(std::size_t bytes) {

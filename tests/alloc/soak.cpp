@@ -164,7 +164,7 @@ class soak {
     w.freed.clear();
     w.allocated.clear();
     if (lost_here()) return false;
-    w.unfenced = w.heap->committed();
+    w.unfenced = w.heap->committed(w.sequence);
     return true;
   }
 

@@ -150,8 +150,8 @@ plant(rob_not_persisted adopt.cpp
   FROM "  persister_.persist(&dead.owner, sizeof dead.owner);\n  access();\n  if (dead.owner.load()"
   TO "  access();\n  if (dead.owner.load()")
 plant(copied_steal_renamed adopt.cpp
-  FROM "  const std::uint64_t mine = progress_;"
-  TO "  if (r.kind == record_kind::steal) r.type = identity_word(self_);\n  const std::uint64_t mine = progress_;"
+  FROM "  progress_ += r.progress;"
+  TO "  if (r.kind == record_kind::steal) r.type = identity_word(self_);\n  progress_ += r.progress;"
   SCENARIOS wide steal graves)
 plant(robbed_units_forgotten adopt.cpp
   FROM "progress_ += r.progress;"

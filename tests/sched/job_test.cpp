@@ -192,7 +192,7 @@ TEST_F(Job, CommitsCostTwoFencesEach) {
   run_options o = with(1);
   run_statistics s;
   o.statistics = &s;
-  run(the_pool(), "fib", task<fib>(25), o);
+  run(the_pool(), "fib", task<fib>(29), o);
   ASSERT_GT(s.commits, 100u);
   // Besides: one when the worker looks at its own record, two for DONE.
   EXPECT_EQ(s.flushed.fences, 2 * s.commits + 3);

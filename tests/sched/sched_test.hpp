@@ -6,6 +6,7 @@
 
 #include "jobs.hpp"
 
+#include <algorithm>
 #include <filesystem>
 #include <optional>
 #include <string>
@@ -20,7 +21,9 @@ class Sched : public ::testing::Test {
 
   static std::string file() {
     const auto* test = ::testing::UnitTest::GetInstance()->current_test_info();
-    return "/dev/shm/ppmm-" + std::string(test->test_suite_name()) + test->name() + std::to_string(getpid()) + ".pool";
+    std::string name = std::string(test->test_suite_name()) + test->name() + std::to_string(getpid()) + ".pool";
+    std::ranges::replace(name, '/', '-');  // in names of tests with parameters
+    return "/dev/shm/ppmm-" + name;
   }
   void make(const pool_options& how) {
     pool_.reset();

@@ -84,6 +84,21 @@ done
 [[ $(cat got) == "$answer" ]] || fail "fib $n after $rounds kills: $(cat got)"
 echo "fib $n after $rounds kills"
 
+# Workers that are lost for ever: the others go on; when all are lost, the same command does.
+lost=0
+for ((i = 0; ; ++i)); do
+  status=0
+  "$PPMM" fib 18 --pool lost --workers 2 --commit every-task --hard-fault-rate 0.0002 --fault-seed "$seed" > got 2> log || status=$?
+  [[ $status == 3 ]] || break
+  lost=$((lost + 1))
+  grep -q 'ppmm: all 2 workers were lost to hard faults; everything committed is in lost' log || fail "all lost: $(cat log)"
+  grep -q -- '--hard-fault-rate 0.0002' log || fail "no word on how to go on: $(cat log)"
+  "$PPMM" check lost > log || fail "check after all workers were lost: $(cat log)"
+  ((i < 1000)) || fail "never done"
+done
+[[ $status == 0 && $(cat got) == 2584 ]] || fail "hard faults: status $status, $(cat got log)"
+((lost > 0)) || fail "the workers were never all lost"
+
 # Damage is told, not executed.
 cp a damaged
 printf 'XXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXX' | dd of=damaged bs=1 seek=0 conv=notrunc status=none

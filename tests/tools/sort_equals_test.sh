@@ -48,7 +48,7 @@ done
 same empty -- --commit every-task
 same bytes ends -- --commit every-task --workers 2
 same no_newline lines -- --heartbeat 0 --workers 4
-same lines bytes -- --soft-faults 0.01 --fault-seed "$seed" --workers 2
+same lines bytes -- --soft-fault-rate 0.01 --fault-seed "$seed" --workers 2
 same lines empty lines lines -- --heartbeat 1
 
 # Durability against power loss, where a disk is at hand.

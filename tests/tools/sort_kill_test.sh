@@ -47,7 +47,7 @@ for round in 1 2 3 4; do
   kill_until_done --durability emulated
 done
 kill_until_done --heartbeat 5
-kill_until_done --soft-faults 0.001 --fault-seed "$seed"
+kill_until_done --soft-fault-rate 0.001 --fault-seed "$seed"
 echo "$kills kills, $resumes resumes"
 ((resumes > 0)) || fail "nothing was ever resumed"
 

@@ -12,6 +12,13 @@ expect 1 'not a regular file' "$PPMM" sort /dev/null
 expect 2 'FILE' "$PPMM" sort
 expect 2 'durability' "$PPMM" sort --durability eternal lines
 expect 2 '' "$PPMM" sort --workers 0 lines
+for rate in 1 1.5 -0.1 nan inf 1e-3x many ''; do
+  expect 2 "--soft-fault-rate: expected a probability.* found $rate" "$PPMM" sort --soft-fault-rate "$rate" lines
+  expect 2 "--hard-fault-rate: expected a probability.* found $rate" "$PPMM" sort --hard-fault-rate "$rate" lines
+done
+expect 1 'sum of soft_fault_rate and hard_fault_rate' "$PPMM" sort --soft-fault-rate 0.5 --hard-fault-rate 0.5 lines
+[[ -z $("$PPMM" jobs ppmm-sort.ppmm) ]] || fail "a job was begun with a bad rate"
+rm -f ppmm-sort.ppmm
 expect 2 '' "$PPMM"
 expect 2 '' "$PPMM" short lines
 

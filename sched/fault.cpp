@@ -1,0 +1,82 @@
+/// Faults, injected: a worker loses its C++ stack and everything ephemeral that it knows of its strand.
+///
+/// The model's fault strikes between two persistent accesses (Blelloch et al. 2018, section 2). Nothing runs that would
+/// tidy up: no destructor, no handler. The stack is left as it is, by longjmp; then what was on it, and `strand_state`,
+/// is overwritten, so that whoever still builds on it is found out.
+#include <ppmm/sched/worker.hpp>
+
+#include <cxxabi.h>  // __cxa_get_globals
+
+#include <memory>
+#include <new>
+
+namespace ppmm::detail {
+namespace {
+
+/// An address with this in all bytes is none; as a number it is huge, as a bool no value.
+constexpr int poison = 0xdb;
+
+/// By an instruction of its own: sanitizers keep watch on the stack's bytes, and the compiler leaves out stores that
+/// nobody reads.
+void scribble([[maybe_unused]] std::uintptr_t first, [[maybe_unused]] std::size_t n) {
+#if defined(__x86_64__)
+  asm volatile("rep stosb" : "+D"(first), "+c"(n) : "a"(poison) : "memory");
+#endif
+}
+template <class T>
+void scribble(T& object) {
+  scribble(reinterpret_cast<std::uintptr_t>(&object), sizeof object);
+}
+
+/// The exceptions that a thread is about to handle (`__cxa_eh_globals`, Itanium C++ ABI, section 2.2.2).
+struct exceptions_under_way {
+  void* caught = nullptr;
+  unsigned uncaught = 0;
+};
+
+}  // namespace
+
+void worker::access() {
+  accesses_.add();
+  ++accesses_since_record_;
+  if (!injecting_) [[likely]]
+    return;
+  const double roll = std::uniform_real_distribution<>()(dice_);
+  if (roll < team_.options.hard_fault_rate) fault(fault_kind::hard);
+  if (roll < team_.options.hard_fault_rate + team_.options.soft_fault_rate) fault(fault_kind::soft);
+}
+
+/// Leaves the C++ stack for `live`. What tasks have on the ordinary heap is lost with it: it leaks, as their
+/// destructors do not run. Jumping over destructors is undefined in the C++ standard ([csetjmp.syn]); here longjmp
+/// restores registers, and no frame between has anything that the runtime would miss.
+void worker::fault(fault_kind kind) {
+  (kind == fault_kind::hard ? hard_faults_ : soft_faults_).add();
+  *reinterpret_cast<exceptions_under_way*>(abi::__cxa_get_globals()) = {};
+#if defined(__x86_64__)
+  // From the caller's frame (above this one's saved frame pointer and return address) to the one of `work`.
+  const std::uintptr_t top = reinterpret_cast<std::uintptr_t>(__builtin_frame_address(0)) + 2 * sizeof(void*);
+  scribble(top, stack_end_ - top);
+#endif
+  std::longjmp(begin_anew_, static_cast<int>(kind));
+}
+
+/// What is left: the pool; the team's books, also those kept here (chunks, hints, slots of claimed joins).
+void worker::forget() {
+  for (const exposure e : fresh_) team_.shelves[image::home_of(e.slot)].give_back(e.slot);
+  fresh_.clear();
+  persister_.forget();
+  undo_.forget();
+
+  cx_.~context();
+  ::new (&cx_) context(*this, arena_);
+  scribble(cx_.cur_);
+  stack_.forget();
+  scribble(cx_.room_);
+
+  strand_state& lost = *this;
+  std::destroy_at(&lost);
+  scribble(lost);
+  ::new (&lost) strand_state;
+}
+
+}  // namespace ppmm::detail
