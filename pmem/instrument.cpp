@@ -13,6 +13,7 @@ namespace ppmm::detail {
 #if !defined(PPMM_INSTRUMENT)
 
 void observe_accesses(std::uintptr_t, std::size_t, access_observer*) {}
+bool accesses_are_observed() { return false; }
 bool accesses_are_instrumented() { return false; }
 bool& in_observer() {
   static thread_local bool never = false;
@@ -104,6 +105,9 @@ void observe_accesses(std::uintptr_t base, std::size_t size, access_observer* ob
 }
 
 bool& in_observer() { return telling; }
+
+bool accesses_are_observed() { return current.load() != nullptr; }
+
 bool accesses_are_instrumented() { return true; }
 
 #endif

@@ -47,6 +47,9 @@ inline void copy_unobserved(void* to, const void* from, std::size_t n) {
 /// fiber) gives it its own flag meanwhile.
 bool& in_observer();
 
+/// True while somebody observes.
+bool accesses_are_observed();
+
 /// True in a build that calls observers.
 bool accesses_are_instrumented();
 

@@ -143,6 +143,7 @@ void worker::persist_record(restart& r) {
 }
 
 void worker::settle() {
+  watch::capsule_over();
   touched_.clear();
   touched_slots_.clear();
   written_.clear();

@@ -7,6 +7,7 @@
 
 #include <ppmm/alloc/arena.hpp>
 #include <ppmm/alloc/array.hpp>
+#include <ppmm/check/watch.hpp>
 #include <ppmm/sched/frame.hpp>
 #include <ppmm/sched/layout.hpp>
 #include <ppmm/sched/step.hpp>
@@ -101,6 +102,7 @@ class context {
   /// turns opens its views inside them only.
   template <task_like Here, class Body>
   bool turn(const Here& here, Body body) {
+    detail::watch::durable(here);
     if (--fuel_ < 0) [[unlikely]]
       if (!poll_task(detail::ref(here))) return false;
     detail::restartable([&] { return body(), 0; }, [&, at = cur_] { commit_task(detail::ref(here), detail::place(at)); });
@@ -125,6 +127,7 @@ class context {
   template <class T>
   std::span<T> write(const out<T>& v) {
     note_write(v.address(), v.size_bytes());
+    detail::watch::opened_to_write(v.address(), v.size());
     return {v.address(), v.size()};
   }
 
@@ -326,6 +329,7 @@ class [[nodiscard]] fork_call {
   [[gnu::always_inline]] auto then(const K& k) -> decltype(call_continuation(k, std::declval<context&>(), std::declval<const A&>(), std::declval<const B&>())) {
     using result = decltype(call_continuation(k, cx_, std::declval<const A&>(), std::declval<const B&>()));
     using frame_t = fork_frame<Right, K, A, B>;
+    watch::durable(left_, right_, k);
     context& cx = cx_;
     auto* f = cx.template push<frame_t>();
     f->right.set(right_);
@@ -385,6 +389,7 @@ class [[nodiscard]] child_call {
   [[gnu::always_inline]] auto then(const K& k) -> decltype(call_continuation(k, std::declval<context&>(), std::declval<const A&>())) {
     using result = decltype(call_continuation(k, cx_, std::declval<const A&>()));
     using frame_t = call_frame<K, A>;
+    watch::durable(child_, k);
     context& cx = cx_;
     auto* f = cx.template push<frame_t>();
     f->k.set(k);
@@ -457,6 +462,7 @@ outcome task_node<Task>::run(context& cx, const void* bytes, place to) {
   alignas(Task) std::byte copy[sizeof(Task)];  // a record's buffer is reused by the commits of the task itself
   std::memcpy(copy, bytes, sizeof(Task));
   const Task& task = *std::launder(reinterpret_cast<const Task*>(copy));
+  watch::durable(task);
   cx.cur_ = to.word;
   const auto r = restartable([&] { return task(cx); }, [&] { cx.commit_task(ref(task), to); });
   if (r.is_detached()) return outcome::detached;
@@ -514,6 +520,7 @@ struct fork_rest {
 
 template <task_like Next>
 step<task_result<Next>> context::tail(const Next& next) {
+  detail::watch::durable(next);
   if (--fuel_ < 0) [[unlikely]]
     if (!poll_task(detail::ref(next))) return step<task_result<Next>>::detached();
   return detail::restartable([&] { return next(*this); }, [&, at = cur_] { commit_task(detail::ref(next), detail::place(at)); });

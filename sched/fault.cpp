@@ -3,6 +3,7 @@
 /// The model's fault strikes between two persistent accesses (Blelloch et al. 2018, section 2). Nothing runs that would
 /// tidy up: no destructor, no handler. The stack is left as it is, by longjmp; then what was on it, and `strand_state`,
 /// is overwritten, so that whoever still builds on it is found out.
+#include <ppmm/check/watch.hpp>
 #include <ppmm/sched/worker.hpp>
 
 #include <cxxabi.h>  // __cxa_get_globals
@@ -62,6 +63,7 @@ void worker::fault(fault_kind kind) {
 
 /// What is left: the pool; the team's books, also those kept here (chunks, hints, slots of claimed joins).
 void worker::forget() {
+  watch::capsule_lost();
   for (const exposure e : fresh_) team_.shelves[image::home_of(e.slot)].give_back(e.slot);
   fresh_.clear();
   persister_.forget();

@@ -1,6 +1,8 @@
 /// What a task returns: a value, or nothing yet.
 #pragma once
 
+#include <ppmm/check/watch.hpp>
+
 #include <type_traits>
 #include <utility>
 
@@ -24,7 +26,7 @@ class [[nodiscard]] step {
   using value_type = std::conditional_t<std::is_void_v<R>, unit, R>;
   static_assert(durable_value<value_type>, "the result of a task must be a durable value: trivially copyable, no pointer");
 
-  constexpr step(value_type value) : value_(value) {}  // NOLINT: `return 3;` is how a task ends
+  constexpr step(value_type value) : value_(value) { detail::watch::durable(value_); }  // NOLINT: `return 3;` is how a task ends
   constexpr step()
     requires std::is_void_v<R>
   = default;

@@ -1,6 +1,8 @@
 /// The worker's loop: get a strand, run it until it ends, waits or detaches, get the next.
 #include <ppmm/sched/worker.hpp>
 
+#include <ppmm/check/watch.hpp>
+
 #include <sched.h>    // sched_yield
 
 #include <algorithm>
@@ -26,8 +28,9 @@ worker::worker(team& t, unsigned index, unsigned slot)
 }
 
 /// A soft fault comes back to `setjmp`, and work begins anew; a hard one comes back as well, and nothing is left to do
-/// but to be buried. No local variables here: what they hold after that is not said.
+/// but to be buried. No local variables that hold anything here: what they hold after that is not said.
 void worker::live(std::uintptr_t stack_low) {
+  const watch::worker_thread watched(&durable_);
   stack_low_ = stack_low;
   if (setjmp(begin_anew_) != static_cast<int>(fault_kind::hard)) work();
   set_idle(false);

@@ -52,7 +52,7 @@ for ((i = 0; i < 1000; ++i)); do "$PPMM" info a 2> /dev/null | grep -q 'worker 0
 grep -q "by process $pid" log && grep -q '"fib 45", running' log || fail "info of a pool in use: $(cat log)"
 "$PPMM" check a > log || fail "check of a pool in use: $(cat log)"
 expect 1 "$pid" "$PPMM" fib 20 --pool a
-sleep 0.2
+for ((i = 0; i < 1000; ++i)); do "$PPMM" info a 2> /dev/null | grep -q 'units of work committed' && break || sleep 0.01; done
 kill -KILL $pid
 wait $pid 2> /dev/null || true
 "$PPMM" info a > log
