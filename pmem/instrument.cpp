@@ -7,6 +7,7 @@
 #include <atomic>
 #include <cstdlib>
 #include <cstring>
+#include <utility>
 
 namespace ppmm::detail {
 
@@ -173,7 +174,14 @@ PPMM_ATOMIC(8, std::uint8_t)
 PPMM_ATOMIC(16, std::uint16_t)
 PPMM_ATOMIC(32, std::uint32_t)
 PPMM_ATOMIC(64, std::uint64_t)
-// Not for 16 bytes: a program that has such atomics does not link.
+// Of 16 bytes only what shared cells need: a program that has other such atomics does not link.
+__extension__ typedef unsigned __int128 ppmm_word16;
+[[gnu::target("cx16")]] bool __tsan_atomic128_compare_exchange_strong(volatile ppmm_word16* p, ppmm_word16* expected, ppmm_word16 v, int, int) {
+  tell<false>(p, sizeof *p, PPMM_PC);
+  if (__sync_val_compare_and_swap(p, *expected, *expected) == *expected) tell<true>(p, sizeof *p, PPMM_PC);
+  const ppmm_word16 found = __sync_val_compare_and_swap(p, *expected, v);
+  return std::exchange(*expected, found) == found;
+}
 
 void* ppmm_observed_memcpy(void* to, const void* from, std::size_t n) noexcept {
   tell<false>(from, n, PPMM_PC);

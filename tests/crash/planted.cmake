@@ -64,7 +64,7 @@ plant(first_fence_left_out commit.cpp
   TO "expose_some();\n  access();")
 plant(record_before_frames commit.cpp
   FROM "  persist_record(r);\n  publish_exposed();"
-  TO "  flush_new_frames(next.to);\n  flush_touched();\n  persister_.fence();\n  publish_exposed();")
+  TO "  flush_new_frames(next.to);\n  flush_touched();\n  prepare_list();\n  persister_.fence();\n  publish_exposed();")
 plant(record_fence_left_out commit.cpp
   FROM "persister_.flush(at, bytes);\n  persister_.fence();"
   TO "persister_.flush(at, bytes);")
@@ -118,7 +118,7 @@ plant(stolen_not_flushed_before_arrive join.cpp
   TO "std::erase(touched_slots_, &team_.img.slot(e.slot));"
   SCENARIOS steal ARGS --depth 1 --schedules 2000)
 plant(arrive_before_result join.cpp
-  FROM "@@"
+  FROM "flush_touched();\n  prepare_list();\n  persister_.fence();\n  restart r;"
   TO "restart r;")
 plant(link_kept_after_claim join.cpp
   FROM "f->link = link_flag::committed;  // nobody else comes here any more; flushed with the next commit"
@@ -164,6 +164,6 @@ plant(robbed_slot_entered recover.cpp
 # --- the end
 
 plant(done_before_output worker.cpp
-  FROM "  flush_touched();\n  persister_.fence();\n  restart r;\n  r.kind = record_kind::done;"
+  FROM "  flush_touched();\n  prepare_list();\n  persister_.fence();\n  restart r;\n  r.kind = record_kind::done;"
   TO "  restart r;\n  r.kind = record_kind::done;"
   SCENARIOS overwrite loop)
