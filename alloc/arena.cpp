@@ -234,6 +234,12 @@ void arena::undo_to(std::size_t log, std::size_t freed) {
   }
 }
 
+void arena::abandon() {
+  for (const noted& n : freed_) n.at->leaving[n.block / 64].fetch_and(~(std::uint64_t{1} << n.block % 64), std::memory_order_acq_rel);
+  freed_.clear();
+  log_.clear();
+}
+
 void arena::forget() {
   undo_to(0, 0);
   marked_ = {};

@@ -6,6 +6,7 @@
 
 #include <ppmm/alloc/classes.hpp>
 #include <ppmm/alloc/heap.hpp>
+#include <ppmm/pmem/instrument.hpp>
 #include <ppmm/pmem/persist.hpp>
 
 #include <array>
@@ -99,6 +100,9 @@ class arena {
     newest_ = sequence;
     return (!nothing_noted() || !leaving_.empty()) && apply();
   }
+  /// The worker is lost. Whether its record, or an older one, is the newest is for others to find out; until then what the
+  /// capsule did may count or not. So nothing is handed back, and what it freed may be freed again.
+  void abandon();
   /// After a fault: the record of that sequence is the newest. Has the capsule ended with it, or is it to be repeated?
   void go_on_from(std::uint64_t sequence) { sequence == newest_ ? forget() : static_cast<void>(committed(sequence)); }
   /// The capsule is to be repeated: what it allocated goes back, what it freed stays.
@@ -155,7 +159,7 @@ class arena {
   std::vector<std::uint64_t> words_;
   std::array<std::vector<std::uint32_t>, 2> list_chunks_;  // of the lists in either area
 
-  std::mutex inbox_mutex_;
+  short_mutex inbox_mutex_;
   std::vector<noted> inbox_;    // own blocks that others freed
   std::atomic<bool> mail_{false};
 };

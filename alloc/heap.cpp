@@ -38,11 +38,11 @@ void heap::begin_job(persister& p) {
     for (std::uint32_t c = r.last; c < r.end; ++c) {
       chunk_entry& e = chunks_.entry(c);
       const std::uint64_t word = e.word.load();
-      if (is_kind(word, chunk_kind::none)) continue;
+      if (word == 0) continue;  // never used
       if (chunks_.look_at(c).kind != chunk_kind::none)
         throw pool_too_small("the job's region would lie where objects of an earlier job are kept; ask for a smaller region, or create a larger pool");
-      e.word.store(chunk_word(claim_of(word) + 1, chunk_kind::none));
-      p.flush(&e, sizeof e);
+      if (!is_kind(word, chunk_kind::none)) e.word.store(chunk_word(claim_of(word) + 1, chunk_kind::none));
+      p.flush(&e, sizeof e);  // it may be only visible, if the process died [M]
     }
   p.fence();
 }
@@ -63,15 +63,14 @@ void heap::finish_job(persister& p) {
 /// another are free.
 ///
 /// Invariants after crash: what counts as allocated is the same before, after, and between the steps: free bits first,
-/// durably, then young. The entry's serial still is the old job's.
+/// durably, then young. The entry's serial still is the old job's. Bits that are clear already may be only visible, if
+/// the process died: so they are persisted all the same [M].
 /// Recovery: the next adoption does it again.
 void heap::resolve(std::uint32_t chunk, persister& p) {
   const chunk_entry& e = chunks_.entry(chunk);
   block_bits* bits = chunks_.bits(chunk);
   const std::uint64_t word = e.word.load();
   const std::uint32_t words = is_kind(word, chunk_kind::extent) ? 1 : class_layouts[size_class_of(word)].words();
-  const bool any = std::any_of(bits, bits + words, [](const block_bits& b) { return b.young.load() != 0; });
-  if (!any) return;
   if (!chunks_.counts(e.serial.load())) {
     for (std::uint32_t w = 0; w < words; ++w) bits[w].free.assign_bits(bits[w].young.load(), bits[w].alloc.load());
     p.persist(bits, words * sizeof *bits);
@@ -154,8 +153,8 @@ superblock& heap::adopt(std::uint32_t chunk, arena& by, unsigned slot, persister
     const std::uint64_t word = e.word.load();
     e.serial.store(chunks_.serial());
     e.word.store(chunk_word(claim_of(word), static_cast<chunk_kind>(kind_of(word)), size_class_of(word), slot));
-    p.persist(&e, sizeof e);
   }
+  p.persist(&e, sizeof e);  // also where it was the job's already: it may be only visible, if the process died [M]
   superblock& s = describe(chunk, by);
   chunks_.mark_used(chunk, std::max(1u, s.extent_chunks));
   return s;

@@ -110,7 +110,7 @@ class heap {
   const std::uintptr_t base_;
   const std::uint32_t numbers_;
   std::unique_ptr<std::atomic<superblock*>[], void (*)(void*)> table_;  // by chunk; memory only where touched
-  std::mutex mutex_;
+  short_mutex mutex_;
   std::vector<std::unique_ptr<superblock>> all_;
   std::vector<superblock*> spare_;
 };

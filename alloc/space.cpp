@@ -94,7 +94,14 @@ bool chunk_space::is_free(std::uint32_t c) {
   if ((seen >> c % 64 & 1) != 0) return true;
   const chunk_use u = look_at(c);
   seen |= std::uint64_t{1} << c % 64;
-  if (u.kind == chunk_kind::none) return true;
+  if (u.kind == chunk_kind::none) {
+    // That it is free may be only visible, not durable, since the process died [M]. One that was never used is.
+    if (entry(c).word.load() != 0) {
+      persister_.flush(&entry(c), sizeof(chunk_entry));
+      unfenced_ = true;
+    }
+    return true;
+  }
   if (u.kind == chunk_kind::superblock) {
     const unsigned size_class = size_class_of(entry(c).word.load());
     if (u.allocated < class_layouts[size_class].blocks) partial_[size_class].push_back({c, claim_of(entry(c).word.load())});
@@ -106,16 +113,15 @@ bool chunk_space::is_free(std::uint32_t c) {
 /// Invariants after crash (H5): an entry that said heap, with no block in use, says free with a new claim, or what it
 /// said; the chunks' memory is not written before it says free durably. Recovery: none; `look_at` finds them again.
 void chunk_space::take(std::uint32_t first, std::uint32_t n) {
-  bool changed = false;
   for (std::uint32_t c = first; c < first + n; ++c) {
     chunk_entry& e = entry(c);
     const std::uint64_t word = e.word.load();
     if (is_kind(word, chunk_kind::none)) continue;
     e.word.store(chunk_word(claim_of(word) + 1, chunk_kind::none));
     persister_.flush(&e.word, sizeof e.word);
-    changed = true;
+    unfenced_ = true;
   }
-  if (changed) persister_.fence();
+  if (std::exchange(unfenced_, false)) persister_.fence();
   set_taken(first, n);
 }
 

@@ -6,6 +6,7 @@
 
 #include <ppmm/alloc/classes.hpp>
 #include <ppmm/alloc/layout.hpp>
+#include <ppmm/pmem/instrument.hpp>
 #include <ppmm/pmem/persist.hpp>
 
 #include <array>
@@ -83,7 +84,7 @@ class chunk_space {
   block_bits* bits(std::uint32_t chunk) const;
 
   /// While it is held no chunk becomes something else.
-  std::unique_lock<std::mutex> hold() const { return std::unique_lock(mutex_); }
+  std::unique_lock<short_mutex> hold() const { return std::unique_lock(mutex_); }
 
   const heap_place& where() const { return place_; }
   std::uint64_t serial() const { return serial_; }
@@ -99,8 +100,9 @@ class chunk_space {
   const heap_place place_;
   const std::uint64_t serial_;
   std::uint64_t total_ = 0;
-  mutable std::mutex mutex_;
+  mutable short_mutex mutex_;
   persister persister_;
+  bool unfenced_ = false;  // entries were flushed
   std::unique_ptr<std::uint64_t[], void (*)(void*)> taken_, seen_;  // by chunk number; memory only where touched
   std::uint32_t low_, high_;  // chunks below low_ and from high_ on are taken
   std::uint64_t taken_count_ = 0;

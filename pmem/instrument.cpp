@@ -107,6 +107,11 @@ void observe_accesses(std::uintptr_t base, std::size_t size, access_observer* ob
 
 bool& in_observer() { return telling; }
 
+unsigned& locks_held() {
+  static constinit thread_local unsigned held = 0;
+  return held;
+}
+
 bool accesses_are_observed() { return current.load() != nullptr; }
 
 bool accesses_are_instrumented() { return true; }

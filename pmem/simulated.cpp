@@ -263,7 +263,11 @@ bool simulated_medium::is_durable(const void* p, std::size_t n) {
     const state* s = find(line_of(word));
     if (s == nullptr) continue;
     const std::size_t at = word - s->address;
-    if (std::ranges::any_of(s->log, [&](const store& w) { return w.word * 8 == at; })) return false;
+    // Only the bytes asked for: others of the word may be on their way.
+    const std::size_t from = std::max(first, word) - word, to = std::min(first + n - word, std::uintptr_t{8});
+    const auto differs = [&](const void* value) { return std::memcmp(s->visible.data() + at + from, static_cast<const std::byte*>(value) + from, to - from) != 0; };
+    if (std::ranges::any_of(s->log, [&](const store& w) { return w.word * 8 == at && (differs(&w.value) || std::ranges::any_of(s->bases, [&](const line& b) { return differs(b.data() + at); })); }))
+      return false;
   }
   return true;
 }

@@ -77,7 +77,8 @@ class simulated_medium final : public detail::access_observer {
   /// Makes the pool what `left` says; where several contents are possible, they are chosen when they are loaded:
   /// `choose(n)` gives a number below n. Nothing is on its way to the medium.
   void restart_from(const image& left, std::function<unsigned(unsigned n)> choose);
-  /// Everything that was stored to [p, p + n) since the medium was attached or restarted is durable.
+  /// Everything that was stored to [p, p + n) since the medium was attached or restarted is durable: whatever fails now,
+  /// these bytes stay.
   bool is_durable(const void* p, std::size_t n);
 
   /// Lines that nobody's answer depends on, though programs look at them: always as at first after a failure.

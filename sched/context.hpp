@@ -426,7 +426,7 @@ outcome fork_frame<Right, K, A, B>::run_right(context& cx, frame* base) {
   cx.cur_ = place(f, side::right).word;
   const auto b = restartable([&] { return f->right.get()(cx); }, [&] { cx.commit_right(f); });
   if (b.is_detached()) return outcome::detached;
-  cx.deliver(place(f, side::right), &b.value(), sizeof(B));
+  cx.deliver(place(f, side::right), &b.value(), value_bytes<B>);
   return outcome::value;
 }
 
@@ -440,7 +440,7 @@ outcome fork_frame<Right, K, A, B>::run_continuation(context& cx, frame* base) {
   const B b = f->right_result.get();
   const auto r = restartable([&] { return call_continuation(k, cx, a, b); }, [&] { cx.commit_continuation(f); });
   if (r.is_detached()) return outcome::detached;
-  cx.deliver(to, &r.value(), sizeof(r.value()));
+  cx.deliver(to, &r.value(), value_bytes<decltype(r.value())>);
   return outcome::value;
 }
 
@@ -453,7 +453,7 @@ outcome call_frame<K, A>::run_continuation(context& cx, frame* base) {
   const A a = f->left.get();
   const auto r = restartable([&] { return call_continuation(k, cx, a); }, [&] { cx.commit_continuation(f); });
   if (r.is_detached()) return outcome::detached;
-  cx.deliver(to, &r.value(), sizeof(r.value()));
+  cx.deliver(to, &r.value(), value_bytes<decltype(r.value())>);
   return outcome::value;
 }
 
@@ -466,7 +466,7 @@ outcome task_node<Task>::run(context& cx, const void* bytes, place to) {
   cx.cur_ = to.word;
   const auto r = restartable([&] { return task(cx); }, [&] { cx.commit_task(ref(task), to); });
   if (r.is_detached()) return outcome::detached;
-  cx.deliver(to, &r.value(), sizeof(r.value()));
+  cx.deliver(to, &r.value(), value_bytes<decltype(r.value())>);
   return outcome::value;
 }
 
@@ -481,7 +481,7 @@ template <class Right, class K, class A, class B>
 const std::uint64_t fork_frame<Right, K, A, B>::registered =
     register_type(typeid(fork_frame), {.bytes = sizeof(fork_frame),
                                        .offset = {offset_in(&fork_frame::left), offset_in(&fork_frame::right_result)},
-                                       .result = {sizeof(A), sizeof(B)},
+                                       .result = {value_bytes<A>, value_bytes<B>},
                                        .right = &fork_frame::run_right,
                                        .continuation = &fork_frame::run_continuation})
         .word();
@@ -490,7 +490,7 @@ template <class K, class A>
 const std::uint64_t call_frame<K, A>::registered =
     register_type(typeid(call_frame), {.bytes = sizeof(call_frame),
                                        .offset = {offset_in(&call_frame::left), 0},
-                                       .result = {sizeof(A), 0},
+                                       .result = {value_bytes<A>, 0},
                                        .continuation = &call_frame::run_continuation})
         .word();
 

@@ -18,12 +18,16 @@ struct room {
   std::byte* limit = nullptr;
 };
 
+/// How many bytes of a durable value are kept. An empty one has none: its one byte would be whatever stood there before.
+template <class T>
+inline constexpr std::uint32_t value_bytes = std::is_empty_v<std::remove_cvref_t<T>> ? 0 : sizeof(T);
+
 /// Bytes for a durable value that need not be there yet: a child's result, a closure.
 template <class T>
 struct held {
   alignas(T) std::byte bytes[sizeof(T)];
   void set(const T& value) {
-    if constexpr (!std::is_empty_v<T>) std::memcpy(bytes, &value, sizeof(T));
+    if constexpr (value_bytes<T> != 0) std::memcpy(bytes, &value, sizeof(T));
   }
   const T& get() const { return *std::launder(reinterpret_cast<const T*>(bytes)); }
 };

@@ -118,7 +118,7 @@ auto run(pool& p, std::string_view name, const Task& task, const run_options& op
 #if __has_builtin(__builtin_clear_padding)
   __builtin_clear_padding(&root);
 #endif
-  detail::run_job(p, name, {detail::ref(root), sizeof(result)}, options, &value);
+  detail::run_job(p, name, {detail::ref(root), detail::value_bytes<result>}, options, &value);
   if constexpr (!std::is_void_v<task_result<Task>>) return value;
 }
 

@@ -61,7 +61,7 @@ class survey {
 
   /// Everything that the record of a worker slot reaches. False if nothing is left to do for whoever adopts it.
   bool reach(unsigned slot, const restart& r, unsigned depth = 0) {
-    for (const std::uint32_t c : find_undo(team_.img.worker(slot), team_.img, r.sequence).chunks) team_.chunks.mark_used(c);
+    for (const std::uint32_t c : find_undo(slot, team_.img, r.sequence).chunks) team_.chunks.mark_used(c);
     if (r.has_list) {
       redo_area& area = team_.img.worker(slot).redo[r.sequence & 1];
       lists_.push_back({&area, team_.objects.read_list(area, r.sequence)});

@@ -16,8 +16,9 @@ constexpr std::size_t last_head = chunk_bytes - unit;  // kept for the entry tha
 
 std::size_t padded(std::size_t n) { return (n + unit - 1) / unit * unit; }
 
-std::uint64_t checksum_of(const undo_head& h, const void* data) {
-  return checksum(&h, 24) ^ (h.address == 0 ? 0 : checksum(data, h.bytes));
+std::uint64_t checksum_of(const undo_head& h, unsigned slot, const void* data) {
+  const std::uint64_t words[] = {h.sequence, h.address, h.bytes, slot};
+  return checksum(words, sizeof words) ^ (h.address == 0 ? 0 : checksum(data, h.bytes));
 }
 
 }  // namespace
@@ -34,7 +35,7 @@ void undo_log::put(const undo_head& h, const void* data) {
 void undo_log::next_chunk() {
   if (chunk_ + 1 == log_chunks_.size()) log_chunks_.push_back(chunks_.take());
   undo_head link{sequence_, 0, std::uint64_t{log_chunks_[chunk_ + 1]} + 1, 0};
-  link.checksum = checksum_of(link, nullptr);
+  link.checksum = checksum_of(link, slot_, nullptr);
   put(link, nullptr);
   ++chunk_;
   at_ = 0;
@@ -46,8 +47,9 @@ void undo_log::next_chunk() {
 void undo_log::save(const void* p, std::size_t n, std::uint64_t sequence) {
   if (log_chunks_.empty()) {
     log_chunks_.push_back(chunks_.take());
-    slot_.undo.store(std::uint64_t{log_chunks_[0]} + 1);
-    persister_.flush(&slot_.undo, sizeof slot_.undo);
+    durable_word<std::uint64_t>& first = image_.worker(slot_).undo;
+    first.store(std::uint64_t{log_chunks_[0]} + 1);
+    persister_.flush(&first, sizeof first);
   }
   if (sequence_ != sequence) chunk_ = at_ = 0;
   sequence_ = sequence;
@@ -55,7 +57,7 @@ void undo_log::save(const void* p, std::size_t n, std::uint64_t sequence) {
     if (at_ + 2 * unit > last_head) next_chunk();
     const std::size_t part = std::min(n, last_head - at_ - unit);
     undo_head h{sequence, reinterpret_cast<std::uintptr_t>(from), part, 0};
-    h.checksum = checksum_of(h, from);
+    h.checksum = checksum_of(h, slot_, from);
     put(h, from);
     from += part;
     n -= part;
@@ -63,9 +65,9 @@ void undo_log::save(const void* p, std::size_t n, std::uint64_t sequence) {
   persister_.fence();
 }
 
-found_undo find_undo(const worker_slot& slot, const image& img, std::uint64_t sequence) {
+found_undo find_undo(unsigned slot, const image& img, std::uint64_t sequence) {
   found_undo found;
-  for (std::uint64_t next = slot.undo.load(); next != 0;) {
+  for (std::uint64_t next = img.worker(slot).undo.load(); next != 0;) {
     const auto chunk = static_cast<std::uint32_t>(next - 1);
     // Nobody wrote a log there, or in a circle: what counts of the log ends here.
     if (next > img.chunk_numbers() || img.heap().range_of(chunk) == nullptr || std::ranges::count(found.chunks, chunk) > 0) break;
@@ -75,7 +77,7 @@ found_undo find_undo(const worker_slot& slot, const image& img, std::uint64_t se
       undo_head h;
       std::memcpy(&h, base + at, unit);
       if (h.sequence != sequence || sequence == 0 || (h.address != 0 && (h.bytes == 0 || h.bytes > chunk_bytes - at - unit)) ||
-          h.checksum != checksum_of(h, base + at + unit))
+          h.checksum != checksum_of(h, slot, base + at + unit))
         break;
       if (found.chunks.empty() || found.chunks.back() != chunk) found.chunks.push_back(chunk);
       if (h.address == 0) {
@@ -91,7 +93,7 @@ found_undo find_undo(const worker_slot& slot, const image& img, std::uint64_t se
   return found;
 }
 
-bool roll_back(const worker_slot& slot, const image& img, std::uint64_t sequence, persister& p) {
+bool roll_back(unsigned slot, const image& img, std::uint64_t sequence, persister& p) {
   const found_undo found = find_undo(slot, img, sequence);
   if (found.entries.empty()) return false;
   for (auto e = found.entries.rbegin(); e != found.entries.rend(); ++e) {  // what was saved first is the oldest

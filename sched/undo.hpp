@@ -4,7 +4,8 @@
 ///  worker slot.undo -> chunk | sequence | address | bytes | checksum | old bytes ... | sequence | ... | 0 | next chunk + 1 | ...
 /// ```
 /// An entry counts if its checksum fits and its sequence is that of the slot's newest record: so the next record's
-/// becoming durable empties the log, with no store of its own.
+/// becoming durable empties the log, with no store of its own. The slot's number is in the checksum [M]: the chunks of a
+/// log that is empty may hold another slot's by now, with the same sequence.
 #pragma once
 
 #include <ppmm/pmem/persist.hpp>
@@ -21,13 +22,13 @@ struct undo_head {
   std::uint64_t sequence;
   std::uint64_t address;   // 0: the log goes on in another chunk
   std::uint64_t bytes;     // or that chunk + 1
-  std::uint64_t checksum;  // of the three above and the old bytes
+  std::uint64_t checksum;  // of the three above, the slot's number and the old bytes
 };
 static_assert(sizeof(undo_head) == 32);
 
 class undo_log {
  public:
-  undo_log(worker_slot& slot, const image& img, chunk_pool& chunks, persister& p) : slot_(slot), image_(img), chunks_(chunks), persister_(p) {}
+  undo_log(unsigned slot, const image& img, chunk_pool& chunks, persister& p) : slot_(slot), image_(img), chunks_(chunks), persister_(p) {}
 
   /// Saves [p, p + n), durably on return; `sequence` is that of the newest record. Throws out_of_stack_memory. Cost: one
   /// fence, a copy.
@@ -40,7 +41,7 @@ class undo_log {
   void put(const undo_head& head, const void* data);
   void next_chunk();
 
-  worker_slot& slot_;
+  const unsigned slot_;
   const image& image_;
   chunk_pool& chunks_;
   persister& persister_;
@@ -60,11 +61,11 @@ struct found_undo {
   std::vector<std::uint32_t> chunks;
 };
 /// Reads untrusted bytes. Throws corrupt_pool if the log names what is not the job's.
-found_undo find_undo(const worker_slot& slot, const image& img, std::uint64_t sequence);
+found_undo find_undo(unsigned slot, const image& img, std::uint64_t sequence);
 
 /// Undoes what the capsule after the slot's record updated; durable on return. False: nothing was to do.
 ///
 /// Invariants after crash: any part of the old bytes may be back; the log still counts, so all is put back again.
-bool roll_back(const worker_slot& slot, const image& img, std::uint64_t sequence, persister& p);
+bool roll_back(unsigned slot, const image& img, std::uint64_t sequence, persister& p);
 
 }  // namespace ppmm::detail

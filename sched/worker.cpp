@@ -19,7 +19,7 @@ worker::worker(team& t, unsigned index, unsigned slot)
       cx_(*this, arena_),
       persister_(t.storage),
       arena_(t.objects, slot, persister_),
-      undo_(durable_, t.img, t.chunks, persister_),
+      undo_(slot, t.img, t.chunks, persister_),
       stack_(t.img, t.chunks, cx_.room_),
       injecting_(t.options.soft_fault_rate > 0 || t.options.hard_fault_rate > 0) {
   const auto low = [](std::uint64_t n) { return static_cast<std::uint32_t>(n); };
@@ -37,7 +37,7 @@ void worker::live(std::uintptr_t stack_low) {
   publish_counters();
   if (hard_faults_.get() == 0) return;
   forget();
-  arena_.forget();  // whoever robs us repeats the capsule, and frees again what it freed
+  arena_.abandon();
   // The job's start is in nobody's record until it is in ours.
   unsigned me = slot_;
   if (newest_record(durable_, team_.serial).kind != record_kind::run) team_.root_starter.compare_exchange_strong(me, team::anyone);
@@ -129,7 +129,7 @@ void worker::recover_heap(restart own) {
     team_.objects.replay(team_.objects.read_list(durable_.redo[own.sequence & 1], own.sequence), persister_);
     persister_.fence();
   }
-  if (roll_back(durable_, team_.img, own.sequence, persister_)) persist_record(own);  // with another sequence the log is void
+  if (roll_back(slot_, team_.img, own.sequence, persister_)) persist_record(own);  // with another sequence the log is void
 }
 
 /// One worker starts the job, and has the start until the root's record is there, whatever faults come between.

@@ -1,5 +1,6 @@
 #include "explorer.hpp"
 
+#include <ppmm/alloc/inspect.hpp>
 #include <ppmm/sched/clock.hpp>
 #include <ppmm/sched/describe.hpp>
 #include <ppmm/sched/image.hpp>
@@ -105,6 +106,7 @@ explorer::node explorer::begin(const scenario& s) {
     medium_->mark_shared(&img.worker(i).owner, sizeof img.worker(i).owner);
   }
   medium_->mark_shared(&img.slot(0), img.slots() * sizeof(detail::exposure_slot));
+  for (const detail::heap_place::range& r : img.chunk_ranges()) medium_->mark_shared(r.table, (r.end - r.first) * sizeof(detail::chunk_entry));
   medium_->on_unneeded_flush([this](std::uintptr_t line) {
     if (fibers_.in_run()) ++looked_for.unneeded_flushes[kind_of(line)];
   });
@@ -204,7 +206,27 @@ bool explorer::run_from(const scenario& s, const node& from, run_step& how, std:
     detail::copy_unobserved(copy.data(), region.data(), region.size());
     if (s.right && !s.right(copy)) fail("the job is finished, and its memory is wrong");
   }
+  if (const std::string problem = look_at_heap(s); !problem.empty()) fail("the job is finished, and " + problem);
   return true;
+}
+
+/// As `ppmm check` does; and no block is lost, nor given back that was to stay.
+std::string explorer::look_at_heap(const scenario& s) {
+  const detail::image img(*pool_, s.region);
+  const auto inspect = [&]() -> std::string {
+    const detail::heap_report found = detail::inspect_heap(detail::chunk_space(img.heap(), pool_->medium(), 0));
+    if (!found.problems.empty()) return "the heap is damaged: " + found.problems.front();
+    if (found.blocks != s.blocks) return fmt::format("{} blocks of the heap are allocated instead of {}", found.blocks, s.blocks);
+    return {};
+  };
+  if (const std::string problem = inspect(); !problem.empty()) return problem;
+  const simulated_medium::image left = medium_->power_failure();
+  if (left.open_lines() == 0) return {};
+  for (const bool last : {false, true}) {
+    medium_->restart_from(left, [&](unsigned n) { return last ? n - 1 : 0; });
+    if (const std::string problem = inspect(); !problem.empty()) return "when the power fails after that, " + problem;
+  }
+  return {};
 }
 
 /// What the run under way would leave, were it cut short here.

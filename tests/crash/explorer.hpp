@@ -93,7 +93,7 @@ class explorer {
   std::string kind_of(std::uintptr_t line) const;
   /// Runs from a node; at each event that may be followed by a failure calls `at(number)`. True: the job is finished.
   bool run_from(const scenario& s, const node& from, run_step& how, std::mt19937_64* dice, const std::function<void(std::uint64_t)>& at);
-  void check(const scenario& s, const answer& got);
+  std::string look_at_heap(const scenario& s);
   void look_at_slots(exploration& sum);
   void go(const scenario& s, const bounds& b, const node& from, unsigned schedules, exploration& sum);
   bool next_choices(run_step& how) const;

@@ -76,7 +76,7 @@ class fiber_runner final : public ppmm::detail::runner {
   /// A chance for another worker: to be called at every access.
   void chance() {
     pauses_ = 0;
-    if (!in_run_ || alive_.size() < 2) return;
+    if (!in_run_ || alive_.size() < 2 || detail::locks_held() > 0) return;
     if (turns_.stall_every != 0 && held_ == nobody && dice_() % turns_.stall_every == 0) {
       held_ = running_;
       pauses_while_held_ = 0;

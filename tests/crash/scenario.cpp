@@ -154,6 +154,158 @@ word overwrite_answer() {
   return s;
 }
 
+// ---- tasks on the heap -----------------------------------------------------------------------------------------------
+
+step<void> fill(context& cx, array<word> a, word from) {
+  const auto s = cx.write(a);
+  std::iota(s.begin(), s.end(), from);
+  cx.advance(1);
+  return {};
+}
+word total(std::span<const word> s) { return std::accumulate(s.begin(), s.end(), word{0}); }
+
+/// Blocks that are kept, freed by a later capsule, and freed by the same capsule.
+step<word> an_allocation(context& cx) {
+  const array<word> a = cx.alloc<word>(4);
+  return cx.call(task<fill>(a, word{10})).then([a](context& c) {
+    const array<word> b = c.alloc<word>(4);
+    c.free(c.alloc<word>(4));
+    return c.call(task<fill>(b, word{20})).then([a, b](context& d) -> step<word> {
+      const word sum = total(d.read(a)) + total(d.read(b));
+      d.free(a);
+      d.set_root("kept", b);
+      return sum;
+    });
+  });
+}
+
+/// Blocks that strands allocate and the continuation frees, on whichever worker; and an extent.
+step<array<word>> give(context& cx, word from) {
+  return cx.call(task<slow>(word{1})).then([from](context& c, word) -> step<array<word>> {
+    const array<word> a = c.alloc<word>(4);
+    const auto s = c.write(a);
+    std::iota(s.begin(), s.end(), from);
+    return a;
+  });
+}
+step<word> a_hand_over(context& cx) {
+  return cx.fork(task<give>(word{1}), task<give>(word{100})).then([](context& c, array<word> a, array<word> b) {
+    const array<word> e = c.alloc<word>(5000);  // more than the largest size class
+    const word sum = total(c.read(a)) + total(c.read(b));
+    c.free(a);
+    c.free(b);
+    c.set_root("extent", e);
+    return c.call(task<fill>(array<word>(e.address(), 8), sum)).then([e](context& d) -> step<word> { return total(d.read(in<word>(e.address(), 8))); });
+  });
+}
+word hand_over_answer() {
+  const word sum = 1 + 2 + 3 + 4 + 100 + 101 + 102 + 103;
+  return 8 * sum + 28;
+}
+
+/// A tree of blocks, built in parallel and taken down in parallel by others.
+struct tree_node {
+  ptr<tree_node> left, right;
+};
+step<ptr<tree_node>> build(context& cx, int height) {
+  if (height == 0) {
+    const ptr<tree_node> p = cx.alloc<tree_node>();
+    cx.write(p)[0] = {};
+    return p;
+  }
+  return cx.fork(task<build>(height - 1), task<build>(height - 1)).then([](context& c, ptr<tree_node> l, ptr<tree_node> r) -> step<ptr<tree_node>> {
+    const ptr<tree_node> p = c.alloc<tree_node>();
+    c.write(p)[0] = {l, r};
+    return p;
+  });
+}
+step<word> take_down(context& cx, ptr<tree_node> p) {
+  const tree_node n = cx.read(p)[0];
+  cx.free(p);
+  cx.advance(1);
+  if (!n.left) return 1u;
+  return cx.fork(task<take_down>(n.left), task<take_down>(n.right)).then([](context&, word a, word b) -> step<word> { return a + b + 1; });
+}
+step<word> a_tree(context& cx, int height) {
+  return cx.call(task<build>(height)).then([](context& c, ptr<tree_node> p) { return c.tail(task<take_down>(p)); });
+}
+constexpr word tree_blocks(int height) { return (word{2} << height) - 1; }
+
+// ---- updates in place, shared cells ----------------------------------------------------------------------------------
+
+step<void> change(context& cx, inout<word> v, word by) {
+  for (word& w : cx.update(v)) w = w * by + 1;
+  cx.advance(1);
+  return {};
+}
+/// Changes both halves, perhaps at once, then one again, in the capsule that changed it or a later one.
+step<word> an_update(context& cx, out<word> region) {
+  const inout<word> x(region.address(), 4), y(region.address() + 8, 4);
+  return cx.fork(task<change>(x, word{3}), task<change>(y, word{5})).then([x, y](context& c) {
+    return c.call(task<change>(x, word{7})).then([x, y](context& d) -> step<word> {
+      word s = 0;
+      for (const word w : d.read(x.as_in())) s = s * 1000 + w;
+      for (const word w : d.read(y.as_in())) s = s * 1000 + w;
+      return s;
+    });
+  });
+}
+word updated(word i, std::initializer_list<word> by) {
+  word w = i + 1;
+  for (const word b : by) w = w * b + 1;
+  return w;
+}
+void update_prepare(std::span<std::byte> region) {
+  auto* w = reinterpret_cast<word*>(region.data());
+  for (word i = 0; i < 16; ++i) w[i] = i + 1;
+}
+word update_answer() {
+  word s = 0;
+  for (word i = 0; i < 4; ++i) s = s * 1000 + updated(i, {3, 7});
+  for (word i = 8; i < 12; ++i) s = s * 1000 + updated(i, {5});
+  return s;
+}
+bool update_right(std::span<const std::byte> region) {
+  const auto* w = reinterpret_cast<const word*>(region.data());
+  for (word i = 0; i < 16; ++i)
+    if (w[i] != (i < 4 ? updated(i, {3, 7}) : i >= 8 && i < 12 ? updated(i, {5}) : i + 1)) return false;
+  return true;
+}
+
+/// Nodes go into the first free cell of a row: each cell from none to a node, once.
+struct list_node {
+  word value, unused;
+};
+step<void> put_node(context& cx, out<word> cells, word at, ptr<list_node> n) {
+  const auto me = reinterpret_cast<word>(n.address());
+  const shared<word> cell(cells.address() + at);
+  cx.cam(cell, word{0}, me);
+  if (cx.load(cell) == me) {
+    cx.advance(1);
+    return {};
+  }
+  return cx.tail(task<put_node>(cells, at + 1, n));
+}
+step<void> put_value(context& cx, out<word> cells, word value) {
+  const ptr<list_node> n = cx.alloc<list_node>();
+  cx.write(n)[0] = {value, 0};
+  return cx.tail(task<put_node>(cells, word{0}, n));
+}
+step<word> some_cells(context& cx, out<word> cells) {
+  return cx.fork(task<put_value>(cells, word{3}), task<put_value>(cells, word{5})).then([cells](context& c) -> step<word> {
+    word sum = 0, used = 0;
+    ptr<list_node> last;
+    for (word i = 0; i < 4; ++i)
+      if (const word at = c.load(shared<word>(cells.address() + i)); at != 0) {
+        last = ptr<list_node>(reinterpret_cast<list_node*>(at));
+        sum += c.read(last)[0].value;
+        ++used;
+      }
+    c.set_root("node", last);
+    return used * 100 + sum;
+  });
+}
+
 bool any(const coverage&) { return true; }
 
 }  // namespace
@@ -199,7 +351,39 @@ const std::vector<scenario>& scenarios() {
     s.push_back({.name = "graves", .about = "a stolen fork whose workers die, and whose graves are robbed", .workers = 3, .hard = 0.02, .expected = {6, 2},
                  .run = [](pool& p, const run_options& o) { return run(p, job_name, task<a_stolen_fork>(word{2}, word{2}), o); },
                  .covered = [](const coverage& c) { return c.hard_faults > 0 && c.robberies > 0; }});
+    s.push_back({.name = "allocation", .about = "blocks that are kept, and freed by the same and by a later capsule", .blocks = 1, .expected = {46 + 86, 2},
+                 .run = [](pool& p, const run_options& o) { return run(p, job_name, task<an_allocation>(), o); }, .covered = any});
+    s.push_back({.name = "hand-over", .about = "blocks that a thief allocates and its victim frees, and an extent", .workers = 2, .blocks = 1,
+                 .expected = {hand_over_answer(), 3},
+                 .run = [](pool& p, const run_options& o) { return run(p, job_name, task<a_hand_over>(), o); },
+                 .covered = [](const coverage& c) { return c.steals > 0 && c.left_claims > 0 && c.right_claims > 0; }});
+    s.push_back({.name = "heap-soft", .about = "the same with workers that lose their ephemeral memory", .workers = 2, .soft = 0.03, .blocks = 1,
+                 .expected = {hand_over_answer(), 3},
+                 .run = [](pool& p, const run_options& o) { return run(p, job_name, task<a_hand_over>(), o); },
+                 .covered = [](const coverage& c) { return c.steals > 0 && c.soft_faults > 0; }});
+    s.push_back({.name = "heap-graves", .about = "the same with workers that die, and whose graves are robbed", .workers = 3, .hard = 0.02, .blocks = 1,
+                 .expected = {hand_over_answer(), 3},
+                 .run = [](pool& p, const run_options& o) { return run(p, job_name, task<a_hand_over>(), o); },
+                 .covered = [](const coverage& c) { return c.hard_faults > 0 && c.robberies > 0; }});
+    s.push_back({.name = "update", .about = "memory that is changed in place, several times in one capsule", .every_task = false, .region = array_bytes,
+                 .expected = {update_answer(), 3},
+                 .run = [](pool& p, const run_options& o) { return run(p, job_name, task<an_update>(all<word>(p)), o); }, .prepare = update_prepare,
+                 .right = update_right, .covered = any});
+    s.push_back({.name = "update-graves", .about = "the same on three workers that lose their memory or die", .workers = 3, .soft = 0.01, .hard = 0.02,
+                 .region = array_bytes, .expected = {update_answer(), 3},
+                 .run = [](pool& p, const run_options& o) { return run(p, job_name, task<an_update>(all<word>(p)), o); }, .prepare = update_prepare,
+                 .right = update_right,
+                 .covered = [](const coverage& c) { return c.steals > 0 && c.robberies > 0 && c.soft_faults > 0; }});
+    s.push_back({.name = "cells", .about = "shared cells that two strands try to fill", .workers = 2, .region = array_bytes, .blocks = 2, .expected = {208, 2},
+                 .run = [](pool& p, const run_options& o) { return run(p, job_name, task<some_cells>(all<word>(p)), o); },
+                 .covered = [](const coverage& c) { return c.steals > 0; }});
     // Larger ones, for random walks.
+    s.push_back({.name = "big-heap", .about = "a tree of blocks, built and taken down by three workers with faults", .workers = 3, .large = true, .soft = 0.002,
+                 .hard = 0.001, .expected = {tree_blocks(3), tree_blocks(3)},
+                 .run = [](pool& p, const run_options& o) { return run(p, job_name, task<a_tree>(3), o); }, .covered = any});
+    s.push_back({.name = "big-tree", .about = "the same, larger, with rare commits and without faults", .workers = 3, .every_task = false, .large = true,
+                 .expected = {tree_blocks(5), tree_blocks(5)},
+                 .run = [](pool& p, const run_options& o) { return run(p, job_name, task<a_tree>(5), o); }, .covered = any});
     s.push_back({.name = "big-fib", .about = "nested forks on three workers", .workers = 3, .large = true, .expected = {serial_fib(9), serial_fib(10) - 1},
                  .run = [](pool& p, const run_options& o) { return run(p, job_name, task<fib>(9), o); }, .covered = any});
     s.push_back({.name = "big-rare", .about = "commits with many new frames, three workers", .workers = 3, .every_task = false, .large = true,

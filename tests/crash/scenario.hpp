@@ -30,6 +30,7 @@ struct scenario {
   bool large = false;    ///< for random walks only
   double soft = 0, hard = 0;
   std::uint64_t region = 0;
+  std::uint64_t blocks = 0;  ///< of the heap that are allocated at the end
   answer expected;
   std::function<std::uint64_t(pool&, const run_options&)> run;
   std::function<void(std::span<std::byte>)> prepare = nullptr;     ///< fills the region before the first run
