@@ -240,6 +240,13 @@ void arena::abandon() {
   log_.clear();
 }
 
+void arena::go_on_from(std::uint64_t sequence) {
+  if (sequence == newest_)
+    forget();
+  else
+    committed(sequence);
+}
+
 void arena::forget() {
   undo_to(0, 0);
   marked_ = {};

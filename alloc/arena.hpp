@@ -104,7 +104,7 @@ class arena {
   /// capsule did may count or not. So nothing is handed back, and what it freed may be freed again.
   void abandon();
   /// After a fault: the record of that sequence is the newest. Has the capsule ended with it, or is it to be repeated?
-  void go_on_from(std::uint64_t sequence) { sequence == newest_ ? forget() : static_cast<void>(committed(sequence)); }
+  void go_on_from(std::uint64_t sequence);
   /// The capsule is to be repeated: what it allocated goes back, what it freed stays.
   void forget();
   /// The running task is to be run again, after a commit of what was before it: undoes what it noted.

@@ -3,7 +3,7 @@
 #
 #   plant(name file.cpp FROM text TO text [SCENARIOS name…] [ARGS argument…])
 #
-# FROM must stand in the file exactly once: so a fault cannot outlive the code that it breaks.
+# The file is one of sched/, if no folder is named. FROM must stand in the file exactly once: so a fault cannot outlive the code that it breaks.
 #
 # Six faults that were tried are not here, for the explorer does not find them within a minute each time: a slot given
 # back at the claim instead of with the claimer's next record, a walk for candidates beyond the stolen edge, a new life
@@ -17,13 +17,16 @@ add_custom_target(planted)
 
 function(plant name file)
   cmake_parse_arguments(PARSE_ARGV 2 arg "" "FROM;TO" "SCENARIOS;ARGS")
-  set(source ${PROJECT_SOURCE_DIR}/sched/${file})
+  if(NOT file MATCHES "/")
+    set(file sched/${file})
+  endif()
+  set(source ${PROJECT_SOURCE_DIR}/${file})
   file(READ ${source} text)
   string(REPLACE "${arg_FROM}" "@PLANTED@" mutated "${text}")
   string(REGEX MATCHALL "@PLANTED@" found "${mutated}")
   list(LENGTH found times)
   if(NOT times EQUAL 1)
-    message(FATAL_ERROR "planted fault ${name}: its text stands in sched/${file} ${times} times instead of once:\n${arg_FROM}")
+    message(FATAL_ERROR "planted fault ${name}: its text stands in ${file} ${times} times instead of once:\n${arg_FROM}")
   endif()
   string(REPLACE "@PLANTED@" "${arg_TO}" mutated "${mutated}")
   set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${source})
@@ -167,3 +170,97 @@ plant(done_before_output worker.cpp
   FROM "  flush_touched();\n  prepare_list();\n  persister_.fence();\n  restart r;\n  r.kind = record_kind::done;"
   TO "  restart r;\n  r.kind = record_kind::done;"
   SCENARIOS overwrite loop)
+
+# --- heap: redo lists
+
+plant(list_not_flushed alloc/arena.cpp
+  FROM "persister_.flush(&area, 32 + here * sizeof(std::uint64_t));"
+  TO ""
+  SCENARIOS allocation hand-over)
+plant(list_applied_before_record commit.cpp
+  FROM "  const void* at = write_record(durable_, r, bytes);"
+  TO "  if (arena_.committed(r.sequence)) unfenced_ = persister_.counters().fences;\n  const void* at = write_record(durable_, r, bytes);"
+  SCENARIOS allocation hand-over)
+plant(list_bits_not_fenced commit.cpp
+  FROM "if (unfenced_ && *unfenced_ == persister_.counters().fences) persister_.fence();"
+  TO ""
+  SCENARIOS hand-over ARGS --depth 1 --schedules 400)
+plant(list_bits_not_flushed alloc/arena.cpp
+  FROM "  if (line != nullptr) persister_.flush(line, sizeof *line);\n  log_.clear();"
+  TO "  log_.clear();"
+  SCENARIOS allocation hand-over)
+plant(list_not_applied_at_restart recover.cpp
+  FROM "for (const auto& list : found.lists()) t.objects.replay(list.words, p);"
+  TO ""
+  SCENARIOS allocation hand-over)
+plant(list_not_emptied_at_restart recover.cpp
+  FROM "for (const auto& list : found.lists()) heap::retire_list(*list.area, p);"
+  TO ""
+  SCENARIOS hand-over heap-soft heap-graves ARGS --depth 2 --schedules 20)
+plant(list_not_applied_at_robbing adopt.cpp
+  FROM "if (r.has_list) {"
+  TO "if (r.has_list && team_.workers.empty()) {"
+  SCENARIOS heap-graves)
+plant(robbed_record_only_visible adopt.cpp
+  FROM "    persister_.persist(&dead.records[r.sequence & 1], record_bytes(r.bytes));\n"
+  TO ""
+  SCENARIOS heap-graves)
+plant(list_not_applied_after_soft_fault alloc/arena.cpp
+  FROM "    forget();\n  else\n    committed(sequence);"
+  TO "    forget();\n  else\n    newest_ = sequence, forget();"
+  SCENARIOS heap-soft)
+plant(capsule_not_undone_after_soft_fault alloc/arena.cpp
+  FROM "  if (sequence == newest_)\n    forget();\n  else"
+  TO "  if (sequence != newest_)"
+  SCENARIOS heap-soft)
+plant(freed_block_reused_at_once alloc/arena.cpp
+  FROM "  leaving_.swap(freed_);"
+  TO "  for (const noted& n : freed_) { n.at->leaving[n.block / 64].fetch_and(~(std::uint64_t{1} << n.block % 64), std::memory_order_acq_rel); give_back(n); }"
+  SCENARIOS hand-over heap-graves heap-soft)
+plant(chunk_entry_only_visible alloc/heap.cpp
+  FROM "  p.persist(&e, sizeof e);  // also where it was"
+  TO "  // also where it was"
+  SCENARIOS hand-over ARGS --depth 2 --schedules 40)
+plant(entry_before_bits alloc/heap.cpp
+  FROM "  e.serial.store(chunks_.serial());\n  p.flush(bits, l.words() * sizeof *bits);\n  p.persist(&e, sizeof e);\n  e.word.store"
+  TO "  e.serial.store(chunks_.serial());\n  e.word.store"
+  SCENARIOS allocation hand-over)
+plant(not_kept alloc/heap.cpp
+  FROM "  p.persist(&kept, sizeof kept);"
+  TO "  static_cast<void>(p);"
+  SCENARIOS allocation)
+plant(root_not_flushed alloc/heap.cpp
+  FROM "  p.flush(&v, sizeof v);  // durable with the capsule's commit"
+  TO ""
+  SCENARIOS allocation)
+
+# --- updates in place, shared cells
+
+plant(undo_log_not_fenced undo.cpp
+  FROM "    n -= part;\n  }\n  persister_.fence();"
+  TO "    n -= part;\n  }"
+  SCENARIOS update)
+plant(undo_log_truncated_too_soon undo.cpp
+  FROM "if (sequence_ != sequence) chunk_ = at_ = 0;"
+  TO "chunk_ = at_ = 0;"
+  SCENARIOS update)
+plant(undo_log_counts_for_ever undo.cpp
+  FROM "if (h.sequence != sequence || sequence == 0 || "
+  TO "if (h.sequence == 0 || "
+  SCENARIOS update)
+plant(undo_log_of_another_slot undo.cpp
+  FROM "{h.sequence, h.address, h.bytes, slot};"
+  TO "{h.sequence, h.address, h.bytes, slot * 0};"
+  SCENARIOS update-graves)
+plant(not_undone_at_robbing adopt.cpp
+  FROM "  roll_back(slot, team_.img, r.sequence, persister_);  // while the record says ROB [M]"
+  TO ""
+  SCENARIOS update-graves)
+plant(undone_without_record worker.cpp
+  FROM "if (roll_back(slot_, team_.img, own.sequence, persister_)) persist_record(own);"
+  TO "roll_back(slot_, team_.img, own.sequence, persister_);"
+  SCENARIOS update update-graves)
+plant(cells_not_flushed safepoint.cpp
+  FROM "  w.persister_.flush(cell, n);\n"
+  TO ""
+  SCENARIOS cells)

@@ -82,6 +82,34 @@ step<int> taken_back(context& cx) {
   return cx.fork(task<leaf>(), task<leaf>()).then(task<add>());
 }
 
+/// Commits, does something to the heap, commits.
+step<int> free_it(context& cx, ptr<long> p) {
+  cx.free(p);
+  cx.commit_next();
+  return cx.tail(task<leaf>());
+}
+step<int> allocate_it(context& cx) {
+  const ptr<long> p = cx.alloc<long>();
+  cx.commit_next();
+  return cx.tail(task<free_it>(p));
+}
+step<int> allocate_and_free(context& cx) {
+  cx.free(cx.alloc<long>());
+  cx.commit_next();
+  return cx.tail(task<allocate_it>());
+}
+step<int> change(context& cx, ptr<long> p) {
+  cx.update(p)[0] = 2;
+  cx.commit_next();
+  return cx.tail(task<leaf>());
+}
+step<int> allocate_to_update(context& cx) {
+  const ptr<long> p = cx.alloc<long>();
+  cx.write(p)[0] = 1;
+  cx.commit_next();
+  return cx.tail(task<change>(p));
+}
+
 class Cost : public Sched {
  protected:
   ~Cost() override { the_runner = nullptr; }
@@ -136,6 +164,8 @@ TEST_F(Cost, IsAsPinned) {
 #endif
   std::string found;
   for (const int frames : {0, 1, 8}) found += bill(fmt::format("commit, {} new frames", frames), task<commit_below>(frames), 1);
+  found += bill("nothing, allocation, free", task<allocate_and_free>(), 1);
+  found += bill("allocation, update", task<allocate_to_update>(), 1);
   found += bill("child taken back", task<taken_back>(), 2);
   found += bill("steal, join left first", task<left_first>(), 2);
   found += bill("steal, join right first", task<right_first>(), 2);
