@@ -68,8 +68,7 @@ std::vector<run_step> parse_path(const std::string& text) {
 }
 
 explorer::explorer(std::filesystem::path file) : file_(std::move(file)) {
-  std::filesystem::remove(file_);
-  pool_.emplace(pool::create(file_, {.size = pool::min_size, .max_workers = most_workers, .sparse = true, .level = durability::process}));
+  make_pool();
   static_cast<void>(detail::ticks_per_ns());  // while the clock goes
   detail::stopped_clock = &clock_;
 }
@@ -80,6 +79,12 @@ explorer::~explorer() {
   detail::stopped_clock = nullptr;
   std::error_code ignored;
   std::filesystem::remove(file_, ignored);
+}
+
+void explorer::make_pool() {
+  pool_.reset();
+  std::filesystem::remove(file_);
+  pool_.emplace(pool::create(file_, {.size = pool::min_size, .max_workers = most_workers, .sparse = true, .level = durability::process}));
 }
 
 void explorer::keep(const std::filesystem::path& to) const { std::filesystem::copy_file(file_, to, std::filesystem::copy_options::overwrite_existing); }
@@ -97,6 +102,9 @@ std::string explorer::kind_of(std::uintptr_t line) const {
 explorer::node explorer::begin(const scenario& s) {
   if (medium_) medium_->restart_from({}, nullptr);  // as it was made
   medium_.reset();
+  if (s.earlier || earlier_left_something_) make_pool();
+  if (s.earlier) s.earlier(*pool_);
+  earlier_left_something_ = static_cast<bool>(s.earlier);
   if (s.region != 0 && s.prepare) s.prepare(region_of(*pool_, s.region));
   medium_.emplace(*pool_);
   region_ = s.region;
@@ -214,7 +222,9 @@ bool explorer::run_from(const scenario& s, const node& from, run_step& how, std:
 std::string explorer::look_at_heap(const scenario& s) {
   const detail::image img(*pool_, s.region);
   const auto inspect = [&]() -> std::string {
+    const bool before = std::exchange(detail::in_observer(), true);  // as it is now: nothing is left to choose
     const detail::heap_report found = detail::inspect_heap(detail::chunk_space(img.heap(), pool_->medium(), 0));
+    detail::in_observer() = before;
     if (!found.problems.empty()) return "the heap is damaged: " + found.problems.front();
     if (found.blocks != s.blocks) return fmt::format("{} blocks of the heap are allocated instead of {}", found.blocks, s.blocks);
     return {};
@@ -224,6 +234,7 @@ std::string explorer::look_at_heap(const scenario& s) {
   if (left.open_lines() == 0) return {};
   for (const bool last : {false, true}) {
     medium_->restart_from(left, [&](unsigned n) { return last ? n - 1 : 0; });
+    for (const auto& line : left.lines) medium_->about_to_load(reinterpret_cast<const void*>(line.first), line_size, nullptr);
     if (const std::string problem = inspect(); !problem.empty()) return "when the power fails after that, " + problem;
   }
   return {};

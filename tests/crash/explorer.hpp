@@ -87,6 +87,7 @@ class explorer {
     std::optional<layout::job_entry> entry;
     std::vector<run_step> path;
   };
+  void make_pool();
   node begin(const scenario& s);
   node cut_short(std::uint64_t event, bool killed);
   void tell_records(const std::string& when);
@@ -108,6 +109,7 @@ class explorer {
   coverage covered_;
   std::uint64_t clock_ = 0;
   std::uint64_t region_ = 0;
+  bool earlier_left_something_ = false;
   std::string missing_;  // found in the run under way
 };
 

@@ -203,6 +203,38 @@ word hand_over_answer() {
   return 8 * sum + 28;
 }
 
+/// Blocks that an earlier job kept; others of the same superblocks that it did not.
+step<void> keep_some(context& cx) {
+  array<array<word>> kept = cx.alloc<array<word>>(4);
+  const auto to = cx.write(kept);
+  for (array<word>& a : to) {
+    a = cx.alloc<word>(4);
+    cx.free(cx.alloc<word>(4));
+  }
+  cx.set_root("earlier", kept);
+  return {};
+}
+step<void> keep_nothing(context& cx) {
+  for (int i = 0; i < 3; ++i) static_cast<void>(cx.alloc<word>(4));
+  return {};
+}
+void run_earlier_jobs(pool& p) {
+  run(p, "keeps", task<keep_some>(), {.workers = 1, .pin = false});
+  run(p, "keeps nothing", task<keep_nothing>(), {.workers = 1, .pin = false});
+}
+/// Frees two of those blocks, allocates among the others.
+step<word> after_earlier(context& cx) {
+  const array<array<word>> kept = cx.find_root<array<word>>("earlier");
+  const auto from = cx.read(kept);
+  cx.free(from[0]);
+  cx.free(from[2]);
+  const array<word> a = cx.alloc<word>(4);
+  return cx.call(task<fill>(a, word{30})).then([a, kept](context& c) -> step<word> {
+    c.set_root("later", a);
+    return total(c.read(a)) + kept.size();
+  });
+}
+
 /// A tree of blocks, built in parallel and taken down in parallel by others.
 struct tree_node {
   ptr<tree_node> left, right;
@@ -242,6 +274,7 @@ step<void> change(context& cx, inout<word> v, word by) {
 step<word> an_update(context& cx, out<word> region) {
   const inout<word> x(region.address(), 4), y(region.address() + 8, 4);
   return cx.fork(task<change>(x, word{3}), task<change>(y, word{5})).then([x, y](context& c) {
+    c.commit_next();
     return c.call(task<change>(x, word{7})).then([x, y](context& d) -> step<word> {
       word s = 0;
       for (const word w : d.read(x.as_in())) s = s * 1000 + w;
@@ -353,10 +386,17 @@ const std::vector<scenario>& scenarios() {
                  .covered = [](const coverage& c) { return c.hard_faults > 0 && c.robberies > 0; }});
     s.push_back({.name = "allocation", .about = "blocks that are kept, and freed by the same and by a later capsule", .blocks = 1, .expected = {46 + 86, 2},
                  .run = [](pool& p, const run_options& o) { return run(p, job_name, task<an_allocation>(), o); }, .covered = any});
+    s.push_back({.name = "later-job", .about = "a job that frees and allocates where earlier ones did", .blocks = 4, .expected = {126 + 4, 1},
+                 .run = [](pool& p, const run_options& o) { return run(p, job_name, task<after_earlier>(), o); }, .earlier = run_earlier_jobs,
+                 .covered = any});
     s.push_back({.name = "hand-over", .about = "blocks that a thief allocates and its victim frees, and an extent", .workers = 2, .blocks = 1,
                  .expected = {hand_over_answer(), 3},
                  .run = [](pool& p, const run_options& o) { return run(p, job_name, task<a_hand_over>(), o); },
                  .covered = [](const coverage& c) { return c.steals > 0 && c.left_claims > 0 && c.right_claims > 0; }});
+    s.push_back({.name = "heap-tree", .about = "a tree of blocks, built by two workers and taken down by both", .workers = 2,
+                 .expected = {tree_blocks(2), tree_blocks(2)},
+                 .run = [](pool& p, const run_options& o) { return run(p, job_name, task<a_tree>(2), o); },
+                 .covered = [](const coverage& c) { return c.steals > 0; }});
     s.push_back({.name = "heap-soft", .about = "the same with workers that lose their ephemeral memory", .workers = 2, .soft = 0.03, .blocks = 1,
                  .expected = {hand_over_answer(), 3},
                  .run = [](pool& p, const run_options& o) { return run(p, job_name, task<a_hand_over>(), o); },

@@ -33,6 +33,7 @@ struct scenario {
   std::uint64_t blocks = 0;  ///< of the heap that are allocated at the end
   answer expected;
   std::function<std::uint64_t(pool&, const run_options&)> run;
+  std::function<void(pool&)> earlier = nullptr;                    ///< runs jobs that leave something in the pool
   std::function<void(std::span<std::byte>)> prepare = nullptr;     ///< fills the region before the first run
   std::function<bool(std::span<const std::byte>)> right = nullptr; ///< is the region as it must be at the end?
   std::function<bool(const coverage&)> covered;                    ///< did it make happen what it is for?
