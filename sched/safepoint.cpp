@@ -86,6 +86,7 @@ void context::note_write(const void* p, std::size_t n) {
   if (w.read_hull_.overlaps(first, last))
     for (const auto& b : w.read_)
       if (b.overlaps(first, last)) {
+        detail::watch::task_undone();
         w.arena_.take_back(stamp());  // the task is run again
         throw detail::overwrite{p, n};
       }
@@ -122,6 +123,7 @@ __extension__ typedef unsigned __int128 cell16;
 void context::load_cell(const void* cell, void* value, std::size_t n) {
   detail::worker& w = *worker_;
   const auto first = reinterpret_cast<std::uintptr_t>(cell);
+  const detail::watch::runtimes_own not_the_users;
   if (n == 8) {
     const std::uint64_t v = static_cast<const detail::durable_word<std::uint64_t>*>(cell)->load();
     std::memcpy(value, &v, n);
@@ -142,21 +144,25 @@ void context::cam_cell(void* cell, const void* expected, const void* desired, st
   const auto first = reinterpret_cast<std::uintptr_t>(cell);
   if (!w.team_.img.holds_data(first, n)) throw error(fmt::format("a task changes a shared cell at {}, which is not in the pool's data", cell));
   if (w.read_a_cell_ || !w.written_.empty() || !w.arena_.nothing_noted()) {
+    detail::watch::task_undone();
     w.arena_.take_back(stamp());
     throw detail::overwrite{cell, n, true};
   }
   w.access();
   if (!w.cells_.empty()) w.persister_.fence();
-  if (n == 8) {
-    std::uint64_t from, to;
-    std::memcpy(&from, expected, n);
-    std::memcpy(&to, desired, n);
-    static_cast<detail::durable_word<std::uint64_t>*>(cell)->cam(from, to);
-  } else {
-    cell16 from, to;
-    std::memcpy(&from, expected, n);
-    std::memcpy(&to, desired, n);
-    compare_exchange_16(cell, from, to);
+  {
+    const detail::watch::runtimes_own not_the_users;
+    if (n == 8) {
+      std::uint64_t from, to;
+      std::memcpy(&from, expected, n);
+      std::memcpy(&to, desired, n);
+      static_cast<detail::durable_word<std::uint64_t>*>(cell)->cam(from, to);
+    } else {
+      cell16 from, to;
+      std::memcpy(&from, expected, n);
+      std::memcpy(&to, desired, n);
+      compare_exchange_16(cell, from, to);
+    }
   }
   w.persister_.flush(cell, n);
   w.cells_.push_back({first, first + n});

@@ -1,5 +1,6 @@
 #include <ppmm/sched/undo.hpp>
 
+#include <ppmm/check/watch.hpp>
 #include <ppmm/pmem/checksum.hpp>
 #include <ppmm/pmem/errors.hpp>
 
@@ -44,6 +45,7 @@ void undo_log::next_chunk() {
 // been changed yet. After it they all are.
 // Recovery: roll_back.
 void undo_log::save(const void* p, std::size_t n, std::uint64_t sequence) {
+  const watch::runtimes_own not_the_users;
   if (log_chunks_.empty()) {
     log_chunks_.push_back(chunks_.take());
     slot_.undo.store(std::uint64_t{log_chunks_[0]} + 1);
@@ -92,6 +94,7 @@ found_undo find_undo(const worker_slot& slot, const image& img, std::uint64_t se
 }
 
 bool roll_back(const worker_slot& slot, const image& img, std::uint64_t sequence, persister& p) {
+  const watch::runtimes_own not_the_users;
   const found_undo found = find_undo(slot, img, sequence);
   if (found.entries.empty()) return false;
   for (auto e = found.entries.rbegin(); e != found.entries.rend(); ++e) {  // what was saved first is the oldest

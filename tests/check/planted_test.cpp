@@ -249,7 +249,7 @@ step<std::uint64_t> changes_its_frame(context& cx) {
 TEST_F(Planted, AFrameIsNotTheUsers) {
   EXPECT_EQ(run(task<changes_its_frame>()), 5u);
   expect(mistake::bypasses_views, raw_store);
-  EXPECT_NE(first().target.find("frame"), std::string::npos);
+  EXPECT_NE(first().target.find("frames"), std::string::npos);
 }
 
 // ---- 3: addresses of volatile memory -------------------------------------------------------------------------------
