@@ -166,6 +166,7 @@ class context {
   /// stays. If the job fails, the root is what it was. `find_root` reads it. Throws root_error.
   template <class T>
   void set_root(std::string_view name, const array<T>& a) {
+    detail::watch::durable(a);
     put_root(name, reinterpret_cast<std::uintptr_t>(a.address()), a.size(), typeid(T).name(), sizeof(T));
   }
   /// What an earlier job left under that name: the same throughout a job, whatever it sets itself. Throws root_error.
