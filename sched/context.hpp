@@ -311,6 +311,7 @@ class context {
   void note_read(const void* p, std::size_t n);
   void note_write(const void* p, std::size_t n);
   void note_update(const void* p, std::size_t n);
+  void undo_task();
   void load_cell(const void* cell, void* value, std::size_t n);
   void cam_cell(void* cell, const void* expected, const void* desired, std::size_t n);
 

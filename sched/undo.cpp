@@ -65,6 +65,24 @@ void undo_log::save(const void* p, std::size_t n, std::uint64_t sequence) {
   persister_.fence();
 }
 
+void task_undo::save(const void* p, std::size_t n, const task_stamp& now) {
+  const watch::runtimes_own not_the_users;
+  if (task_ != now) clear();
+  task_ = now;
+  auto* const at = static_cast<std::byte*>(const_cast<void*>(p));
+  ranges_.push_back({at, bytes_.size(), n});
+  bytes_.insert(bytes_.end(), at, at + n);
+}
+
+/// Invariants after crash: as before; the log still counts, and puts back the same or older bytes. The commit that follows
+/// flushes the ranges, for they are open.
+void task_undo::take_back(const task_stamp& now) {
+  const watch::runtimes_own not_the_users;
+  if (task_ == now)
+    for (auto r = ranges_.rbegin(); r != ranges_.rend(); ++r) std::memcpy(r->to, bytes_.data() + r->from, r->bytes);
+  clear();
+}
+
 found_undo find_undo(const worker_slot& slot, const image& img, std::uint64_t sequence) {
   found_undo found;
   for (std::uint64_t next = slot.undo.load(); next != 0;) {
