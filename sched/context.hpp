@@ -181,7 +181,7 @@ class context {
   }
 
   /// Opens a view for updating in place: what stands there is saved, durably, before this returns. Cost: one fence and
-  /// a copy (none of both for what this capsule has allocated). Throws error if the view is not in the pool.
+  /// two copies (no fence for what this capsule has allocated; nothing for what this task has). Throws error if the view is not in the pool.
   template <class T>
   std::span<T> update(const inout<T>& v) {
     detail::watch::opened(detail::watch::view_kind::update, v.address(), v.size());
