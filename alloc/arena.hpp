@@ -86,6 +86,19 @@ class arena {
     const std::uint64_t block = static_cast<std::uint64_t>(static_cast<const std::byte*>(p) - s->first) * s->reciprocal >> 32;
     return block < s->blocks && (s->fresh[block / 64] >> block % 64 & 1) != 0;
   }
+  /// The same, and it was not the running task that allocated it.
+  bool is_fresh_of_earlier_task(const void* p, const task_stamp& now) const {
+    if (!is_fresh(p)) return false;
+    const std::size_t earlier = marked_ == now ? marked_log_ : log_.size();
+    const auto has = [&](std::size_t from, std::size_t to) {
+      const superblock* s = heap_.of(p);
+      const auto block = static_cast<std::uint32_t>(static_cast<std::uint64_t>(static_cast<const std::byte*>(p) - s->first) * s->reciprocal >> 32);
+      for (std::size_t i = from; i < to; ++i)
+        if (log_[i].at == s && log_[i].block == block) return true;
+      return false;
+    };
+    return earlier <= log_.size() - earlier ? has(0, earlier) : !has(earlier, log_.size());
+  }
   /// So much is noted that the capsule should end soon.
   bool is_full() const { return log_.size() + freed_.size() >= 2048; }
   bool nothing_noted() const { return log_.empty() && freed_.empty(); }

@@ -139,7 +139,7 @@ superblock& heap::describe(std::uint32_t chunk, arena& by) {
       s->in_use -= static_cast<std::uint32_t>(std::popcount(s->free[w]));
     }
   }
-  table_[chunk].store(s, std::memory_order_release);
+  for (std::uint32_t i = 0; i < std::max(1u, s->extent_chunks); ++i) table_[chunk + i].store(s, std::memory_order_release);
   return *s;
 }
 
@@ -223,7 +223,7 @@ superblock* heap::new_extent(std::uint32_t n, arena& by, unsigned slot, persiste
 
 void heap::release(superblock& s) {
   const std::lock_guard lock(mutex_);
-  table_[s.chunk].store(nullptr, std::memory_order_release);
+  for (std::uint32_t i = 0; i < std::max(1u, s.extent_chunks); ++i) table_[s.chunk + i].store(nullptr, std::memory_order_release);
   chunks_.give_back(s.chunk, std::max(1u, s.extent_chunks));
   spare_.push_back(&s);
 }

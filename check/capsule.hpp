@@ -1,12 +1,15 @@
-/// One worker's capsule under the check: what it loaded and stored in the job's memory since its last record.
+/// One worker's capsule under the check: what it loaded and stored in the user's memory since its last record.
 #pragma once
 
 #include <ppmm/check/addresses.hpp>
+#include <ppmm/check/memory.hpp>
 #include <ppmm/check/places.hpp>
 #include <ppmm/check/watch.hpp>
 
 #include <cstddef>
 #include <cstdint>
+#include <unordered_set>
+#include <utility>
 #include <vector>
 
 namespace ppmm::detail {
@@ -14,11 +17,10 @@ namespace ppmm::detail {
 /// Something found, before its places are looked up and equal ones are put together.
 struct raw_finding {
   mistake what;
-  std::uint32_t at = 0, read_at = 0;     // sites
-  const void* target = nullptr;          // address stored to
+  place_number at = 0, read_at = 0;
+  std::uintptr_t target = 0;             // address that was accessed
   const std::type_info* type = nullptr;  // of the value that holds an address
   std::size_t offset = 0;                // in it
-  source_place made_at{};                // if `at` is 0
   std::string points_to{};
 };
 
@@ -30,19 +32,21 @@ class finding_sink {
   ~finding_sink() = default;
 };
 
-/// Bytes that were loaded before they were stored, and bytes that were stored; by words of 8 bytes, with the sites.
+/// Bytes that were loaded before they were stored, and bytes that were stored; by words of 8 bytes, with their places.
 /// Emptied at each record, so its memory goes with the largest capsule.
 class access_table {
  public:
   struct word {
     std::uintptr_t number = 0;            // address / 8
     std::uint8_t loaded = 0, stored = 0;  // a bit a byte
-    std::uint32_t load_at[8] = {};
-    std::uint32_t store_at = 0;  // the last
+    place_number load_at[8] = {};
+    place_number store_at = 0;  // the last
   };
   /// Also makes it.
   word& operator[](std::uintptr_t number);
   const std::vector<word>& all() const { return words_; }
+  /// As if the words [first, last) had not been accessed.
+  void forget(std::uintptr_t first, std::uintptr_t last);
   void clear();
 
  private:
@@ -58,34 +62,59 @@ class access_table {
 
 class capsule {
  public:
-  struct memory {
-    std::uintptr_t first, last;
-    bool has(std::uintptr_t a) const { return a >= first && a < last; }
-  };
-  capsule(memory pool, memory job, finding_sink& to)
-      : job_(job), to_(to), volatile_(pool.first, pool.last - pool.first) {}
+  capsule(const memory_map& where, finding_sink& to) : where_(where), to_(to), volatile_(where.base(), where.size()) {}
 
   void load(std::uintptr_t at, std::size_t n, const void* pc);
   void store(std::uintptr_t at, std::size_t n, const void* pc);
-  void opened_to_write(std::uintptr_t at, std::size_t n, const watch::value_type* type);
+
+  void opened(watch::view_kind how, std::uintptr_t at, std::size_t n, const watch::value_type* type);
+  void uses_cell(std::uintptr_t at, std::size_t n);
+  void allocated(std::uintptr_t at);
+  void freed(std::uintptr_t at);
   void look_for_addresses(const void* value, const watch::value_type& type);
+
+  /// A task, continuation or turn begins; ends. What was running is given, and given back.
+  watch::running_body begin(const std::type_info* task);
+  void end(const watch::running_body& before) { running_ = before; }
+  void turn(const std::type_info& here);
+
+  /// The runtime does something of its own with the user's memory.
+  bool pause(bool paused) { return std::exchange(paused_, paused); }
+
+  void task_undone();
   void over();
   void lost();
 
  private:
   struct view {
     std::uintptr_t first, last;
-    const watch::value_type* type;  // nullptr: its elements cannot hold addresses
+    const watch::value_type* type;
+    bool in_place;
   };
+  struct owned {
+    memory_piece piece{};
+    bool fresh = false;  // a block that this capsule has allocated
+  };
+  const owned& at(std::uintptr_t a);
+  template <class Site>
+  void load_in(const owned& o, std::uintptr_t at, std::size_t n, Site site);
+  void store_in(const owned& o, std::uintptr_t at, std::size_t n, place_number site);
   void store_to_runtime(std::uintptr_t at, const void* pc);
   const view* view_of(std::uintptr_t at) const;
+  bool is_saved(std::uintptr_t at) const;
+  void look_at_stored();
 
-  memory job_;
+  const memory_map& where_;
   finding_sink& to_;
   volatile_memory volatile_;
   stack_walker stack_;
   access_table accesses_;
-  std::vector<view> views_;  // open for writing, in the order of opening
+  std::vector<view> views_;                   // open for writing or updating, in the order of opening
+  std::unordered_set<std::uintptr_t> fresh_;  // first bytes
+  owned last_{};                              // the user's memory that was accessed last
+  watch::running_body running_{};
+  bool paused_ = false;
+  bool looked_at_stored_ = false;
 };
 
 }  // namespace ppmm::detail

@@ -16,6 +16,7 @@
 #include <mutex>
 #include <optional>
 #include <tuple>
+#include <utility>
 #endif
 
 namespace ppmm::detail {
@@ -57,17 +58,27 @@ std::string finding::text() const {
   switch (what) {
     case mistake::overwrites_what_it_read:
       return fmt::format(
-          "overwrites what it has read: byte {} of the job's memory\n     is stored at {}\n     after it was loaded at "
-          "{}\n     in one capsule, which would load its own output if it were repeated",
-          offset, at.text(), read_at.text());
+          "overwrites what it has read: {}\n     is stored at {}\n     after it was loaded at {}\n     in one capsule, "
+          "which would load its own output if it were repeated",
+          target, at.text(), read_at.text());
     case mistake::bypasses_views:
-      return fmt::format("bypasses the views: {}\n     is stored to at {}", target, at.text());
+      return fmt::format("bypasses the views: {}\n     is stored to at {}\n     and is open in no view for writing", target, at.text());
     case mistake::holds_volatile_address:
       return fmt::format(
           "keeps an address of volatile memory: a value of type {}\n     holds at offset {} an address in {}, which "
           "means nothing after a restart\n     {}",
           type, offset, points_to,
           at.file.empty() ? "it came with the root task, or from a record" : "made at " + at.text());
+    case mistake::reads_what_it_has_not_written:
+      return fmt::format(
+          "reads what it has not written: {}\n     is loaded at {}\n     in the capsule that allocated it; what stands there "
+          "is another thing if it is repeated",
+          target, at.text());
+    case mistake::opens_outside_turns:
+      return fmt::format(
+          "opens a view outside its turns: a task that makes turns at {}\n     opens a view outside them at {}\n     and a "
+          "capsule that begins at one of its turns would open it again",
+          read_at.text(), at.text());
   }
   return {};
 }
@@ -83,27 +94,22 @@ void idempotence_check::end() {}
 
 /// The checked run of this process: one at a time, as one range can be observed.
 struct checked_run final : access_observer, finding_sink {
-  checked_run(const idempotence_check::subject& s, wish w)
-      : job(s.job),
-        wanted(w),
-        pool{reinterpret_cast<std::uintptr_t>(s.base), reinterpret_cast<std::uintptr_t>(s.base) + s.size},
-        memory{reinterpret_cast<std::uintptr_t>(s.memory.data()),
-               reinterpret_cast<std::uintptr_t>(s.memory.data()) + s.memory.size()} {}
+  checked_run(const idempotence_check::subject& s, wish w) : job(s.job), wanted(w), memory(s.pool, s.region, s.heap) {}
 
   void about_to_load(const void* p, std::size_t n, const void* pc) override;
   void about_to_store(const void* p, std::size_t n, const void* pc) override;
   void add(const raw_finding& f) override;
-  std::vector<finding> findings() const;
 
   const std::string job;
   const wish wanted;
-  const capsule::memory pool, memory;
+  const memory_map memory;
+  std::vector<finding> all;  // once no worker is left
 
  private:
-  mutable std::mutex mutex_;
-  // By what makes two findings the same: a loop that makes a mistake a million times is told of once.
-  using key = std::tuple<mistake, std::uint32_t, std::uint32_t, const std::type_info*, std::size_t, std::string>;
-  std::map<key, std::pair<raw_finding, std::uint64_t>> found_;
+  std::mutex mutex_;
+  // By what makes two findings the same, its number in `all`: a loop that makes a mistake a million times is told of once.
+  using key = std::tuple<mistake, place_number, place_number, const std::type_info*, std::size_t, std::string>;
+  std::map<key, std::size_t> numbers_;
 };
 
 namespace {
@@ -121,38 +127,33 @@ void checked_run::about_to_store(const void* p, std::size_t n, const void* pc) {
   if (mine) mine->store(reinterpret_cast<std::uintptr_t>(p), n, pc);
 }
 
-void checked_run::add(const raw_finding& f) {
+/// Told at once: a long job may be ended before its end.
+void checked_run::add(const raw_finding& raw) {
   const std::lock_guard lock(mutex_);
-  const std::string place = f.at != 0 ? std::string() : f.made_at.text();
-  ++found_.try_emplace({f.what, f.at, f.read_at, f.type, f.offset, place}, f, 0).first->second.second;
-}
-
-std::vector<finding> checked_run::findings() const {
-  std::vector<finding> all;
-  for (const auto& [same_for_all, once_and_times] : found_) {
-    const raw_finding& raw = once_and_times.first;
-    finding f{.what = raw.what, .offset = raw.offset, .points_to = raw.points_to, .times = once_and_times.second};
-    f.at = raw.at != 0 ? site_numbered(raw.at).where : raw.made_at;
-    if (raw.read_at != 0) f.read_at = site_numbered(raw.read_at).where;
-    f.type = raw.type == nullptr ? std::string() : demangled(raw.type->name());
-    const auto address = reinterpret_cast<std::uintptr_t>(raw.target);
-    if (raw.what != mistake::holds_volatile_address) {
-      if (memory.has(address)) f.offset = address - memory.first;
-      f.target = memory.has(address) ? fmt::format("byte {} of the job's memory, open in no view for writing", f.offset)
-                                     : fmt::format("the runtime's memory at {:#x} (a frame or a slot)", address);
-    }
-    // Inlined twice, or compiled for two types: one place in the source all the same.
-    const auto same = [&](const finding& g) {
-      return std::tie(g.what, g.at, g.read_at, g.type, g.points_to) ==
-                 std::tie(f.what, f.at, f.read_at, f.type, f.points_to) &&
-             (g.what != mistake::holds_volatile_address || g.offset == f.offset);
-    };
-    if (const auto there = std::ranges::find_if(all, same); there != all.end())
-      there->times += f.times;
-    else
-      all.push_back(std::move(f));
+  const auto [known, is_new] = numbers_.try_emplace({raw.what, raw.at, raw.read_at, raw.type, raw.offset, raw.points_to}, all.size());
+  if (!is_new) {
+    ++all[known->second].times;
+    return;
   }
-  return all;
+  finding f{.what = raw.what, .offset = raw.offset, .points_to = raw.points_to, .times = 1};
+  f.at = place_numbered(raw.at);
+  f.read_at = place_numbered(raw.read_at);
+  f.type = raw.type == nullptr ? std::string() : demangled(raw.type->name());
+  if (raw.target != 0) f.target = memory.describe(raw.target);
+  if (raw.what != mistake::holds_volatile_address)
+    if (const memory_piece p = memory.at(raw.target); p.is_the_users()) f.offset = raw.target - p.first;
+  // Inlined twice, or compiled for two types: one place in the source all the same.
+  const auto same = std::ranges::find_if(all, [&](const finding& g) {
+    return std::tie(g.what, g.at, g.read_at, g.type, g.points_to) == std::tie(f.what, f.at, f.read_at, f.type, f.points_to) &&
+           (g.what != mistake::holds_volatile_address || g.offset == f.offset);
+  });
+  if (same != all.end()) {
+    known->second = static_cast<std::size_t>(same - all.begin());
+    ++same->times;
+    return;
+  }
+  all.push_back(std::move(f));
+  std::fputs(fmt::format("job \"{}\", idempotence check, finding {}:\n     {}\n", job, all.size(), all.back().text()).c_str(), stderr);
 }
 
 idempotence_check::idempotence_check(const subject& s) {
@@ -172,7 +173,7 @@ idempotence_check::idempotence_check(const subject& s) {
     checked = r.get();
   }
   run_ = std::move(r);
-  observe_accesses(run_->pool.first, run_->pool.last - run_->pool.first, run_.get());
+  observe_accesses(run_->memory.base(), run_->memory.size(), run_.get());
 }
 
 idempotence_check::~idempotence_check() {
@@ -190,35 +191,78 @@ void idempotence_check::end() {
     checked = nullptr;
   }
   const std::unique_ptr<checked_run> over = std::move(run_);
-  std::vector<finding>& all = findings_of_last_run();
-  all = over->findings();
-  std::string text = fmt::format("job \"{}\", idempotence check: {}\n", over->job,
-                                 all.empty() ? "nothing found" : fmt::format("{} found", all.size()));
-  for (std::size_t i = 0; i < all.size(); ++i)
-    text += fmt::format("  {}. {}{}\n", i + 1, all[i].text(),
-                        all[i].times > 1 ? fmt::format("\n     seen {} times", all[i].times) : "");
-  std::fputs(text.c_str(), stderr);
-  if (over->wanted == wish::fail && !all.empty()) throw not_idempotent(text);
+  const std::vector<finding>& all = findings_of_last_run() = std::move(over->all);
+  const std::string summary = fmt::format("job \"{}\", idempotence check: {}", over->job,
+                                          all.empty() ? "nothing found" : fmt::format("{} found", all.size()));
+  std::string times, texts;
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    times += fmt::format("{} finding {}: {}", i == 0 ? "; times seen:" : ",", i + 1, all[i].times);
+    texts += fmt::format("\n  {}. {}", i + 1, all[i].text());
+  }
+  std::fputs((summary + times + '\n').c_str(), stderr);
+  if (over->wanted == wish::fail && !all.empty()) throw not_idempotent(summary + texts);
 }
 
 namespace watch {
+namespace {
+
+/// What the checker itself reads in the pool is nobody's access.
+class unobserved {
+ public:
+  unobserved() : before_(std::exchange(in_observer(), true)) {}
+  ~unobserved() { in_observer() = before_; }
+  unobserved(const unobserved&) = delete;
+  unobserved& operator=(const unobserved&) = delete;
+
+ private:
+  bool before_;
+};
+
+template <class Function>
+void tell(Function f) {
+  if (!mine) return;
+  const unobserved here;
+  f(*mine);
+}
+std::uintptr_t number(const void* p) { return reinterpret_cast<std::uintptr_t>(p); }
+
+}  // namespace
 
 bool is_on() { return mine.has_value(); }
-void look_for_addresses(const void* value, const value_type& type) { mine->look_for_addresses(value, type); }
-void opened_to_write(const void* p, std::size_t n, const value_type* type) {
-  mine->opened_to_write(reinterpret_cast<std::uintptr_t>(p), n, type);
+void look_for_addresses(const void* value, const value_type& type) {
+  tell([&](capsule& c) { c.look_for_addresses(value, type); });
 }
+void opened(view_kind how, const void* p, std::size_t n, const value_type* type) {
+  tell([&](capsule& c) { c.opened(how, number(p), n, type); });
+}
+void uses_cell(const void* cell, std::size_t n) {
+  tell([&](capsule& c) { c.uses_cell(number(cell), n); });
+}
+void allocated(const void* p) {
+  tell([&](capsule& c) { c.allocated(number(p)); });
+}
+void freed(const void* p) {
+  tell([&](capsule& c) { c.freed(number(p)); });
+}
+void task_undone() {
+  tell([](capsule& c) { c.task_undone(); });
+}
+running_body begins(const std::type_info* task) { return mine->begin(task); }
+void ends(const running_body& before) { mine->end(before); }
+void turn_begins(const std::type_info& here) {
+  tell([&](capsule& c) { c.turn(here); });
+}
+bool pauses(bool paused) { return mine->pause(paused); }
 void capsule_over() {
-  if (mine) mine->over();
+  tell([](capsule& c) { c.over(); });
 }
 void capsule_lost() {
-  if (mine) mine->lost();
+  tell([](capsule& c) { c.lost(); });
 }
 
 worker_thread::worker_thread(const void* slot) {
   const std::lock_guard lock(one_run);
-  if (checked != nullptr && checked->pool.has(reinterpret_cast<std::uintptr_t>(slot)))
-    mine.emplace(checked->pool, checked->memory, *checked);
+  if (checked != nullptr && checked->memory.has(number(slot))) mine.emplace(checked->memory, *checked);
 }
 worker_thread::~worker_thread() { mine.reset(); }
 

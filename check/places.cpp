@@ -130,7 +130,7 @@ class site_table {
  public:
   const site& at(const void* pc) {
     const std::lock_guard lock(mutex_);
-    const auto [found, is_new] = numbers_.try_emplace(pc, static_cast<std::uint32_t>(sites_.size() + 1));
+    const auto [found, is_new] = numbers_.try_emplace(pc, static_cast<place_number>(sites_.size() + 1));
     if (!is_new) return sites_[found->second - 1];
     site& s = sites_.emplace_back();
     s.pc = pc;
@@ -148,7 +148,7 @@ class site_table {
     }
     return s;
   }
-  const site& numbered(std::uint32_t number) {
+  const site& numbered(place_number number) {
     const std::lock_guard lock(mutex_);
     return sites_[number - 1];
   }
@@ -157,7 +157,7 @@ class site_table {
   std::mutex mutex_;
   debug_information information_;
   std::deque<site> sites_;  // they stay where they are
-  std::unordered_map<const void*, std::uint32_t> numbers_;
+  std::unordered_map<const void*, place_number> numbers_;
 };
 
 site_table& sites() {
@@ -180,7 +180,15 @@ const site& site_at(const void* pc) {
   return *seen;
 }
 
-const site& site_numbered(std::uint32_t number) { return sites().numbered(number); }
+namespace {
+constexpr place_number of_user = place_number{1} << 31;
+}
+
+source_place place_numbered(place_number number) {
+  if (number == 0) return {};
+  const site& s = sites().numbered(number & ~of_user);
+  return (number & of_user) != 0 ? s.user : s.where;
+}
 
 stack_walker::stack_walker() {
   pthread_attr_t attributes;
@@ -222,11 +230,11 @@ const site& stack_walker::responsible(const void* pc) const {
   return *found;
 }
 
-source_place stack_walker::innermost_of_user() const {
-  source_place found;
+place_number stack_walker::innermost_of_user() const {
+  place_number found = 0;
   walk([&](const void* call) {
-    found = site_at(call).user;
-    return !found.file.empty();
+    if (const site& s = site_at(call); !s.user.file.empty()) found = s.number | of_user;
+    return found != 0;
   });
   return found;
 }

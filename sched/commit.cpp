@@ -150,6 +150,7 @@ void worker::settle() {
   cells_.clear();
   read_a_cell_ = false;
   read_.clear();
+  updated_.clear();
   read_hull_ = {~std::uintptr_t{0}, 0};
   longest_capsule_.raise_to(std::exchange(accesses_since_record_, 0));
   cx_.commit_next_ = false;

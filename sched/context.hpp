@@ -53,8 +53,10 @@ struct overwrite {
 [[noreturn, gnu::cold]] void overwrites_its_own_input(const overwrite&);
 
 /// Runs a task's body; if it would overwrite what its capsule has read, commits just before it and runs it again.
-template <class Body, class Commit>
+/// `Running`: the task's or continuation's type.
+template <class Running, class Body, class Commit>
 [[gnu::always_inline]] inline auto restartable(Body body, Commit commit) -> decltype(body()) {
+  [[maybe_unused]] const watch::running<Running> now;
   try {
     return body();
   } catch (const overwrite&) {
@@ -105,7 +107,8 @@ class context {
     detail::watch::durable(here);
     if (--fuel_ < 0) [[unlikely]]
       if (!poll_task(detail::ref(here))) return false;
-    detail::restartable([&] { return body(), 0; }, [&, at = cur_] { commit_task(detail::ref(here), detail::place(at)); });
+    detail::watch::turn_begins<Here>();
+    detail::restartable<detail::watch::turn>([&] { return body(), 0; }, [&, at = cur_] { commit_task(detail::ref(here), detail::place(at)); });
     return true;
   }
   /// True after a commit that found nothing in this strand for a thief to take: a loop then forks off half of its rest.
@@ -119,6 +122,7 @@ class context {
   /// Opens a view for reading.
   template <class T>
   std::span<const T> read(const in<T>& v) {
+    detail::watch::opened(detail::watch::view_kind::read, v.address(), v.size());
     note_read(v.address(), v.size_bytes());
     return {v.address(), v.size()};
   }
@@ -126,8 +130,8 @@ class context {
   /// before, the task is run again in a capsule of its own; a task that itself read what it writes is an error.
   template <class T>
   std::span<T> write(const out<T>& v) {
+    detail::watch::opened(detail::watch::view_kind::write, v.address(), v.size());
     note_write(v.address(), v.size_bytes());
-    detail::watch::opened_to_write(v.address(), v.size());
     return {v.address(), v.size()};
   }
 
@@ -162,6 +166,7 @@ class context {
   /// stays. If the job fails, the root is what it was. `find_root` reads it. Throws root_error.
   template <class T>
   void set_root(std::string_view name, const array<T>& a) {
+    detail::watch::durable(a);
     put_root(name, reinterpret_cast<std::uintptr_t>(a.address()), a.size(), typeid(T).name(), sizeof(T));
   }
   /// What an earlier job left under that name: the same throughout a job, whatever it sets itself. Throws root_error.
@@ -176,9 +181,10 @@ class context {
   }
 
   /// Opens a view for updating in place: what stands there is saved, durably, before this returns. Cost: one fence and
-  /// a copy (none of both for what this capsule has allocated). Throws error if the view is not in the pool.
+  /// two copies (no fence for what this capsule has allocated; nothing for what this task has). Throws error if the view is not in the pool.
   template <class T>
   std::span<T> update(const inout<T>& v) {
+    detail::watch::opened(detail::watch::view_kind::update, v.address(), v.size());
     note_update(v.address(), v.size_bytes());
     return {v.address(), v.size()};
   }
@@ -194,6 +200,7 @@ class context {
   /// The value of a shared cell. What follows from it becomes durable only with it. Cost: a load; a flush in the commit.
   template <class T>
   T load(const shared<T>& c) {
+    detail::watch::uses_cell(c.address());
     T value;
     load_cell(c.address(), &value, sizeof(T));
     return value;
@@ -204,6 +211,8 @@ class context {
   /// CAMs come first. Cost: an atomic operation; mostly a commit.
   template <class T>
   void cam(const shared<T>& c, const T& expected, const T& desired) {
+    detail::watch::durable(desired);
+    detail::watch::uses_cell(c.address());
     cam_cell(c.address(), &expected, &desired, sizeof(T));
   }
 
@@ -286,13 +295,15 @@ class context {
     if (arena_->is_full()) [[unlikely]]
       commit_next();
     const detail::task_stamp now = stamp();
-    if (bytes > detail::max_block_bytes) [[unlikely]]
-      return arena_->allocate_extent(bytes, now);
-    return arena_->allocate(detail::size_class_for(bytes, alignment), now);
+    std::byte* const p = bytes > detail::max_block_bytes ? arena_->allocate_extent(bytes, now)
+                                                         : arena_->allocate(detail::size_class_for(bytes, alignment), now);
+    detail::watch::allocated(p);
+    return p;
   }
   void free_block(const void* p) {
     if (arena_->is_full()) [[unlikely]]
       commit_next();
+    detail::watch::freed(p);
     arena_->free(p, stamp());
   }
   void put_root(std::string_view name, std::uintptr_t address, std::uint64_t count, const char* type, std::uint64_t bytes);
@@ -300,6 +311,7 @@ class context {
   void note_read(const void* p, std::size_t n);
   void note_write(const void* p, std::size_t n);
   void note_update(const void* p, std::size_t n);
+  void undo_task();
   void load_cell(const void* cell, void* value, std::size_t n);
   void cam_cell(void* cell, const void* expected, const void* desired, std::size_t n);
 
@@ -337,7 +349,7 @@ class [[nodiscard]] fork_call {
     if (--cx.fuel_ < 0) [[unlikely]]
       if (!cx.poll_task(ref(left_))) return result::detached();
 
-    const auto a = restartable([&] { return left_(cx); }, [&] { cx.commit_task(ref(left_), place(f, side::left)); });
+    const auto a = restartable<Left>([&] { return left_(cx); }, [&] { cx.commit_task(ref(left_), place(f, side::left)); });
     if (a.is_detached()) [[unlikely]]
       return result::detached();
     f->left.set(a.value());
@@ -350,7 +362,7 @@ class [[nodiscard]] fork_call {
     B right_value{};
     if (!joined) [[likely]] {
       cx.cur_ = place(f, side::right).word;
-      const auto b = restartable([&] { return f->right.get()(cx); }, [&] { cx.commit_right(f); });
+      const auto b = restartable<Right>([&] { return f->right.get()(cx); }, [&] { cx.commit_right(f); });
       if (b.is_detached()) [[unlikely]]
         return result::detached();
       right_value = b.value();
@@ -364,7 +376,7 @@ class [[nodiscard]] fork_call {
       right_value = f->right_result.get();
     }
     cx.cur_ = f->parent;
-    return restartable([&] { return call_continuation(k, cx, a.value(), right_value); },
+    return restartable<K>([&] { return call_continuation(k, cx, a.value(), right_value); },
                        [&] {
                          f->right_result.set(right_value);
                          cx.commit_continuation(f);
@@ -396,7 +408,7 @@ class [[nodiscard]] child_call {
     if (--cx.fuel_ < 0) [[unlikely]]
       if (!cx.poll_task(ref(child_))) return result::detached();
 
-    const auto a = restartable([&] { return child_(cx); }, [&] { cx.commit_task(ref(child_), place(f, side::left)); });
+    const auto a = restartable<Child>([&] { return child_(cx); }, [&] { cx.commit_task(ref(child_), place(f, side::left)); });
     if (a.is_detached()) [[unlikely]]
       return result::detached();
     if (f->link != 0) [[unlikely]] {
@@ -406,7 +418,7 @@ class [[nodiscard]] child_call {
       cx.room_.top = reinterpret_cast<std::byte*>(f);
     }
     cx.cur_ = f->parent;
-    return restartable([&] { return call_continuation(k, cx, a.value()); },
+    return restartable<K>([&] { return call_continuation(k, cx, a.value()); },
                        [&] {
                          f->left.set(a.value());
                          cx.commit_continuation(f);
@@ -424,7 +436,7 @@ template <class Right, class K, class A, class B>
 outcome fork_frame<Right, K, A, B>::run_right(context& cx, frame* base) {
   auto* f = static_cast<fork_frame*>(base);
   cx.cur_ = place(f, side::right).word;
-  const auto b = restartable([&] { return f->right.get()(cx); }, [&] { cx.commit_right(f); });
+  const auto b = restartable<Right>([&] { return f->right.get()(cx); }, [&] { cx.commit_right(f); });
   if (b.is_detached()) return outcome::detached;
   cx.deliver(place(f, side::right), &b.value(), value_bytes<B>);
   return outcome::value;
@@ -438,7 +450,7 @@ outcome fork_frame<Right, K, A, B>::run_continuation(context& cx, frame* base) {
   const K k = f->k.get();  // copies: a turn's commit may give back the frame while k still runs
   const A a = f->left.get();
   const B b = f->right_result.get();
-  const auto r = restartable([&] { return call_continuation(k, cx, a, b); }, [&] { cx.commit_continuation(f); });
+  const auto r = restartable<K>([&] { return call_continuation(k, cx, a, b); }, [&] { cx.commit_continuation(f); });
   if (r.is_detached()) return outcome::detached;
   cx.deliver(to, &r.value(), value_bytes<decltype(r.value())>);
   return outcome::value;
@@ -451,7 +463,7 @@ outcome call_frame<K, A>::run_continuation(context& cx, frame* base) {
   cx.cur_ = to.word;
   const K k = f->k.get();  // copies, as above
   const A a = f->left.get();
-  const auto r = restartable([&] { return call_continuation(k, cx, a); }, [&] { cx.commit_continuation(f); });
+  const auto r = restartable<K>([&] { return call_continuation(k, cx, a); }, [&] { cx.commit_continuation(f); });
   if (r.is_detached()) return outcome::detached;
   cx.deliver(to, &r.value(), value_bytes<decltype(r.value())>);
   return outcome::value;
@@ -464,7 +476,7 @@ outcome task_node<Task>::run(context& cx, const void* bytes, place to) {
   const Task& task = *std::launder(reinterpret_cast<const Task*>(copy));
   watch::durable(task);
   cx.cur_ = to.word;
-  const auto r = restartable([&] { return task(cx); }, [&] { cx.commit_task(ref(task), to); });
+  const auto r = restartable<Task>([&] { return task(cx); }, [&] { cx.commit_task(ref(task), to); });
   if (r.is_detached()) return outcome::detached;
   cx.deliver(to, &r.value(), value_bytes<decltype(r.value())>);
   return outcome::value;
@@ -523,7 +535,7 @@ step<task_result<Next>> context::tail(const Next& next) {
   detail::watch::durable(next);
   if (--fuel_ < 0) [[unlikely]]
     if (!poll_task(detail::ref(next))) return step<task_result<Next>>::detached();
-  return detail::restartable([&] { return next(*this); }, [&, at = cur_] { commit_task(detail::ref(next), detail::place(at)); });
+  return detail::restartable<Next>([&] { return next(*this); }, [&, at = cur_] { commit_task(detail::ref(next), detail::place(at)); });
 }
 
 namespace detail {

@@ -333,7 +333,7 @@ void run_job(pool& p, std::string_view name, const root_task& root, const run_op
   // Invariants after crash: the entry says running before the first record carries its serial, and finished only after
   // a DONE record is durable, so a job is never finished twice with different results, nor lost.
   const resume_info found = recover(t, asked);
-  idempotence_check check({name, p.base(), p.size(), t.img.region(), options.commits});
+  idempotence_check check({name, {p.base(), p.size()}, t.img.region(), t.img.heap(), options.commits});
   const auto n = static_cast<unsigned>(t.workers.size());
   const numa::worker_plan plan = numa::topology::this_machine().plan(n);
   for (unsigned i = 0; i < n; ++i) t.victims.push_back(numa::topology::this_machine().victims(plan, i));

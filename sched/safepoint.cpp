@@ -77,6 +77,13 @@ void context::note_read(const void* p, std::size_t n) {
   if (w.read_.size() > 256) spill_fuel();  // looking through them would cost more than a commit
 }
 
+/// The running task is to be run again, after a commit of what was before it: it has updated, allocated and freed nothing.
+void context::undo_task() {
+  detail::watch::task_undone();
+  worker_->updated_.take_back(stamp());  // before its blocks go back
+  worker_->arena_.take_back(stamp());
+}
+
 /// The write-after-read rule (Blelloch et al. 2018, section 3): a capsule that overwrites what it has read cannot be repeated.
 void context::note_write(const void* p, std::size_t n) {
   detail::worker& w = *worker_;
@@ -86,7 +93,7 @@ void context::note_write(const void* p, std::size_t n) {
   if (w.read_hull_.overlaps(first, last))
     for (const auto& b : w.read_)
       if (b.overlaps(first, last)) {
-        w.arena_.take_back(stamp());  // the task is run again
+        undo_task();
         throw detail::overwrite{p, n};
       }
   if (!w.written_.empty() && w.written_.back().last == first)
@@ -104,7 +111,9 @@ void context::note_update(const void* p, std::size_t n) {
   if (n == 0) return;
   if (!w.team_.img.holds_data(first, n)) throw error(fmt::format("a task updates {} bytes at {} in place, which are not in the pool's data", n, p));
   w.access();
-  if (!w.arena_.is_fresh(p)) w.undo_.save(p, n, w.sequence_);
+  const bool fresh = w.arena_.is_fresh(p);
+  if (!fresh || w.arena_.is_fresh_of_earlier_task(p, stamp())) w.updated_.save(p, n, stamp());
+  if (!fresh) w.undo_.save(p, n, w.sequence_);
   w.written_.push_back({first, last});
 }
 
@@ -122,6 +131,7 @@ __extension__ typedef unsigned __int128 cell16;
 void context::load_cell(const void* cell, void* value, std::size_t n) {
   detail::worker& w = *worker_;
   const auto first = reinterpret_cast<std::uintptr_t>(cell);
+  const detail::watch::runtimes_own not_the_users;
   if (n == 8) {
     const std::uint64_t v = static_cast<const detail::durable_word<std::uint64_t>*>(cell)->load();
     std::memcpy(value, &v, n);
@@ -142,21 +152,24 @@ void context::cam_cell(void* cell, const void* expected, const void* desired, st
   const auto first = reinterpret_cast<std::uintptr_t>(cell);
   if (!w.team_.img.holds_data(first, n)) throw error(fmt::format("a task changes a shared cell at {}, which is not in the pool's data", cell));
   if (w.read_a_cell_ || !w.written_.empty() || !w.arena_.nothing_noted()) {
-    w.arena_.take_back(stamp());
+    undo_task();
     throw detail::overwrite{cell, n, true};
   }
   w.access();
   if (!w.cells_.empty()) w.persister_.fence();
-  if (n == 8) {
-    std::uint64_t from, to;
-    std::memcpy(&from, expected, n);
-    std::memcpy(&to, desired, n);
-    static_cast<detail::durable_word<std::uint64_t>*>(cell)->cam(from, to);
-  } else {
-    cell16 from, to;
-    std::memcpy(&from, expected, n);
-    std::memcpy(&to, desired, n);
-    compare_exchange_16(cell, from, to);
+  {
+    const detail::watch::runtimes_own not_the_users;
+    if (n == 8) {
+      std::uint64_t from, to;
+      std::memcpy(&from, expected, n);
+      std::memcpy(&to, desired, n);
+      static_cast<detail::durable_word<std::uint64_t>*>(cell)->cam(from, to);
+    } else {
+      cell16 from, to;
+      std::memcpy(&from, expected, n);
+      std::memcpy(&to, desired, n);
+      compare_exchange_16(cell, from, to);
+    }
   }
   w.persister_.flush(cell, n);
   w.cells_.push_back({first, first + n});

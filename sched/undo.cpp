@@ -1,5 +1,6 @@
 #include <ppmm/sched/undo.hpp>
 
+#include <ppmm/check/watch.hpp>
 #include <ppmm/pmem/checksum.hpp>
 #include <ppmm/pmem/errors.hpp>
 
@@ -45,6 +46,7 @@ void undo_log::next_chunk() {
 // been changed yet. After it they all are.
 // Recovery: roll_back.
 void undo_log::save(const void* p, std::size_t n, std::uint64_t sequence) {
+  const watch::runtimes_own not_the_users;
   if (log_chunks_.empty()) {
     log_chunks_.push_back(chunks_.take());
     durable_word<std::uint64_t>& first = image_.worker(slot_).undo;
@@ -63,6 +65,24 @@ void undo_log::save(const void* p, std::size_t n, std::uint64_t sequence) {
     n -= part;
   }
   persister_.fence();
+}
+
+void task_undo::save(const void* p, std::size_t n, const task_stamp& now) {
+  const watch::runtimes_own not_the_users;
+  if (task_ != now) clear();
+  task_ = now;
+  auto* const at = static_cast<std::byte*>(const_cast<void*>(p));
+  ranges_.push_back({at, bytes_.size(), n});
+  bytes_.insert(bytes_.end(), at, at + n);
+}
+
+/// Invariants after crash: as before; the log still counts, and puts back the same or older bytes. The commit that follows
+/// flushes the ranges, for they are open.
+void task_undo::take_back(const task_stamp& now) {
+  const watch::runtimes_own not_the_users;
+  if (task_ == now)
+    for (auto r = ranges_.rbegin(); r != ranges_.rend(); ++r) std::memcpy(r->to, bytes_.data() + r->from, r->bytes);
+  clear();
 }
 
 found_undo find_undo(unsigned slot, const image& img, std::uint64_t sequence) {
@@ -94,6 +114,7 @@ found_undo find_undo(unsigned slot, const image& img, std::uint64_t sequence) {
 }
 
 bool roll_back(unsigned slot, const image& img, std::uint64_t sequence, persister& p) {
+  const watch::runtimes_own not_the_users;
   const found_undo found = find_undo(slot, img, sequence);
   if (found.entries.empty()) return false;
   for (auto e = found.entries.rbegin(); e != found.entries.rend(); ++e) {  // what was saved first is the oldest

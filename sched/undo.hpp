@@ -8,6 +8,7 @@
 /// log that is empty may hold another slot's by now, with the same sequence.
 #pragma once
 
+#include <ppmm/alloc/arena.hpp>  // task_stamp
 #include <ppmm/pmem/persist.hpp>
 #include <ppmm/sched/image.hpp>
 #include <ppmm/sched/stacklet.hpp>
@@ -48,6 +49,25 @@ class undo_log {
   std::vector<std::uint32_t> log_chunks_;
   std::size_t chunk_ = 0, at_ = 0;  // where the next entry goes
   std::uint64_t sequence_ = 0;      // of what is in it
+};
+
+/// What stood where the running task updates in place: for the case that it is run again after a commit, which voids the
+/// log. Volatile: after a fault the log does it.
+class task_undo {
+ public:
+  void save(const void* p, std::size_t n, const task_stamp& now);
+  /// Puts back what the running task found.
+  void take_back(const task_stamp& now);
+  void clear() { ranges_.clear(), bytes_.clear(); }
+
+ private:
+  struct range {
+    std::byte* to;
+    std::size_t from, bytes;
+  };
+  task_stamp task_;
+  std::vector<range> ranges_;
+  std::vector<std::byte> bytes_;
 };
 
 /// The log of a slot whose newest record has that sequence.

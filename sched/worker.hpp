@@ -77,6 +77,7 @@ struct strand_state {
   std::vector<byte_range> written_, read_;
   std::vector<byte_range> cells_;          // shared cells that were read or changed
   bool read_a_cell_ = false;
+  task_undo updated_;                      // by the running task
   byte_range read_hull_{~std::uintptr_t{0}, 0};
   bool has_list_ = false;                  // prepare_list wrote one for the next record
   std::optional<std::uint64_t> unfenced_;  // heap bits were changed and flushed after so many fences

@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <exception>
 #include <functional>
+#include <numeric>
 
 // The examples as they are; only that they are run on less. A function that is not called main must return something.
 #pragma GCC diagnostic push
@@ -100,6 +101,101 @@ TEST_P(Clean, Sort) {
   run(sort(data, scratch, by_key{}));
   const std::span<const item> sorted(data.address(), n);
   EXPECT_TRUE(std::ranges::is_sorted(sorted, by_key{}));
+}
+
+TEST_P(Clean, Forest) {
+  for (const bool again : {false, true})
+    EXPECT_EQ(run(task<forest>(std::uint64_t{5}, 9u, again)), serial_forest(5, 9));
+}
+
+/// In place, each element several times a capsule: in the job's memory, in blocks, in blocks of the capsule's own.
+step<std::uint64_t> twice(context& cx, inout<std::uint64_t> v) {
+  if (v.size() > 100) {
+    const std::size_t half = v.size() / 2;
+    return cx.fork(task<twice>(v.first(half)), task<twice>(v.drop(half)))
+        .then([](context&, std::uint64_t a, std::uint64_t b) -> step<std::uint64_t> { return a + b; });
+  }
+  const auto sums = cx.alloc<std::uint64_t>(v.size());
+  for (std::uint64_t& x : cx.write(sums)) x = 1;
+  const auto s = cx.update(v), t = cx.update(sums);
+  for (std::size_t i = 0; i < s.size(); ++i) t[i] += s[i] *= 2;
+  for (std::size_t i = 0; i < s.size(); ++i) t[i] += s[i] *= 2;
+  const std::uint64_t sum = std::accumulate(t.begin(), t.end(), std::uint64_t{0});
+  cx.free(sums);
+  return sum;
+}
+step<std::uint64_t> twice_in_a_block(context& cx, std::uint64_t n) {
+  return cx.call([n](context& c) -> step<ppmm::array<std::uint64_t>> {
+             const auto a = c.alloc<std::uint64_t>(n);
+             std::ranges::fill(c.write(a), 5u);
+             return a;
+           })
+      .then([](context& c, ppmm::array<std::uint64_t> a) {
+        return c.tail(task<twice>(inout<std::uint64_t>(a.address(), a.size())));
+      });
+}
+TEST_P(Clean, UpdatesInPlace) {
+  const auto v = array<std::uint64_t>(10'000);
+  std::fill_n(v.address(), v.size(), 5);
+  EXPECT_EQ(run(task<twice>(inout<std::uint64_t>(v.address(), v.size()))), 31u * 10'000);
+  for (const std::uint64_t n : {300u, 30'000u}) EXPECT_EQ(run(task<twice_in_a_block>(n)), 31u * n);
+}
+
+/// Keys put into a table of cells by strands in parallel; how many were put there first.
+struct cell16 {
+  std::uint64_t key, who;
+  friend bool operator==(const cell16&, const cell16&) = default;
+};
+template <class Cell>
+Cell cell_of(std::uint64_t key, std::uint64_t who) {
+  if constexpr (sizeof(Cell) == 8)
+    return key << 32 | who;
+  else
+    return {key, who};
+}
+template <class Cell>
+step<std::uint64_t> put(context& cx, ppmm::array<Cell> table, std::uint64_t from, std::uint64_t to) {
+  if (to - from > 1) {
+    const std::uint64_t middle = from + (to - from) / 2;
+    return cx.fork(task<put<Cell>>(table, from, middle), task<put<Cell>>(table, middle, to))
+        .then([](context&, std::uint64_t a, std::uint64_t b) -> step<std::uint64_t> { return a + b; });
+  }
+  const std::uint64_t key = from % table.size();
+  const shared<Cell> cell(table[key].address());
+  cx.cam(cell, Cell{}, cell_of<Cell>(key + 1, from + 1));
+  return cx.load(cell) == cell_of<Cell>(key + 1, from + 1) ? 1u : 0u;
+}
+template <class Cell>
+step<std::uint64_t> put_all(context& cx, std::uint64_t n) {
+  const auto table = cx.alloc<Cell>(60);
+  std::ranges::fill(cx.write(table), Cell{});
+  return cx.tail(task<put<Cell>>(table, std::uint64_t{0}, n));
+}
+TEST_P(Clean, SharedCells) {
+  EXPECT_EQ(run(task<put_all<std::uint64_t>>(std::uint64_t{300})), 60u);
+  EXPECT_EQ(run(task<put_all<cell16>>(std::uint64_t{300})), 60u);
+}
+
+step<void> transpose(context& cx, tile<in<std::uint32_t>> from, tile<out<std::uint32_t>> to) {
+  if (from.rows() > 8) {
+    const std::size_t half = from.rows() / 2, rest = from.rows() - half, n = from.columns();
+    return cx.fork(task<transpose>(from.sub(0, 0, half, n), to.sub(0, 0, n, half)),
+                   task<transpose>(from.sub(half, 0, rest, n), to.sub(0, half, n, rest)))
+        .then([](context&) -> step<void> { return {}; });
+  }
+  for (std::size_t r = 0; r < to.rows(); ++r) {
+    const auto row = cx.write(to.row(r));
+    for (std::size_t c = 0; c < to.columns(); ++c) row[c] = cx.read(from.row(c))[r];
+  }
+  return {};
+}
+TEST_P(Clean, Tiles) {
+  constexpr std::size_t rows = 60, columns = 40;
+  const auto a = array<std::uint32_t>(rows * columns), b = array<std::uint32_t>(rows * columns, region_bytes / 2);
+  std::iota(a.address(), a.address() + a.size(), 0u);
+  run(task<transpose>(tile(a.as_in(), columns), tile(b, rows)));
+  for (std::size_t r = 0; r < rows; ++r)
+    for (std::size_t c = 0; c < columns; ++c) ASSERT_EQ(b.address()[c * rows + r], r * columns + c);
 }
 
 /// A conflict of views is met by the runtime: the task is run again as a capsule of its own, which is no mistake.

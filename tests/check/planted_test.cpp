@@ -1,5 +1,6 @@
 /// Mistakes on purpose: each is found, with its lines.
 #include <ppmm/pmem/instrument.hpp>
+#include <ppmm/sched/image.hpp>
 
 #include "check_test.hpp"
 
@@ -35,6 +36,9 @@ class Planted : public Checked {
     EXPECT_EQ(f.read_at.file, __FILE__) << all_text();
   }
 };
+
+/// A load of it may not be left out.
+void use(std::uint64_t x) { asm volatile("" : : "r"(x)); }
 
 #define LINE(name) constexpr int name = __LINE__ + 1
 
@@ -249,7 +253,7 @@ step<std::uint64_t> changes_its_frame(context& cx) {
 TEST_F(Planted, AFrameIsNotTheUsers) {
   EXPECT_EQ(run(task<changes_its_frame>()), 5u);
   expect(mistake::bypasses_views, raw_store);
-  EXPECT_NE(first().target.find("frame"), std::string::npos);
+  EXPECT_NE(first().target.find("frames"), std::string::npos);
 }
 
 // ---- 3: addresses of volatile memory -------------------------------------------------------------------------------
@@ -355,6 +359,355 @@ step<padded> pads(context& cx, out<padded> v, out<two_halves> w) {
 TEST_F(Planted, PaddingAndHalvesAreNoAddresses) {
   run(task<pads>(array<padded>(1), array<two_halves>(1, 4096)));
   EXPECT_TRUE(found().empty()) << all_text();
+}
+
+// ---- 1 and 2 in blocks of the heap ---------------------------------------------------------------------------------
+
+/// A block that an earlier capsule has filled with its indices.
+template <class Then>
+step<std::uint64_t> with_block(context& cx, std::uint64_t n, Then then) {
+  return cx
+      .call([n](context& c) -> step<ppmm::array<std::uint64_t>> {
+        const auto a = c.alloc<std::uint64_t>(n);
+        const auto to = c.write(a);
+        std::iota(to.begin(), to.end(), 0u);
+        return a;
+      })
+      .then([then](context& c, ppmm::array<std::uint64_t> a) {
+        c.commit_next();
+        return c.call([a, then](context& d) { return then(d, a); }).then([](context&, std::uint64_t x) -> step<std::uint64_t> { return x; });
+      });
+}
+constexpr std::uint64_t in_a_block = 8, in_an_extent = 20'000;
+
+step<std::uint64_t> increments_in_block(context& cx, std::uint64_t n) {
+  return with_block(cx, n, [](context& c, ppmm::array<std::uint64_t> a) -> step<std::uint64_t> {
+    const auto s = c.write(a);
+    set(s[5], value_of(s[5]) + 1);
+    return s[5];
+  });
+}
+TEST_F(Planted, ABlockIsOverwritten) {
+  EXPECT_EQ(run(task<increments_in_block>(in_a_block)), 6u);
+  expect(mistake::overwrites_what_it_read, increment_store, increment_read);
+  EXPECT_EQ(first().offset, 40u);
+  EXPECT_NE(first().target.find("byte 40 of the block of 64 bytes at 0x"), std::string::npos) << all_text();
+  EXPECT_NE(first().target.find(", chunk "), std::string::npos) << all_text();
+}
+
+step<std::uint64_t> stores_behind_the_view(context& cx, std::uint64_t n, std::uint64_t at) {
+  return with_block(cx, n, [at](context& c, ppmm::array<std::uint64_t> a) -> step<std::uint64_t> {
+    const auto s = c.write(out<std::uint64_t>(a.address(), at));
+    set(s[at - 1], 1);
+    raw_set(s.data() + at);
+    return 0u;
+  });
+}
+TEST_F(Planted, ABlockWithoutAView) {
+  run(task<stores_behind_the_view>(in_a_block, std::uint64_t{7}));
+  expect(mistake::bypasses_views, raw_store);
+  EXPECT_EQ(first().offset, 56u);
+  EXPECT_NE(first().target.find("the block of 64 bytes"), std::string::npos) << all_text();
+}
+/// Not in its first chunk.
+TEST_F(Planted, AnExtentWithoutAView) {
+  run(task<stores_behind_the_view>(in_an_extent, std::uint64_t{10'000}));
+  expect(mistake::bypasses_views, raw_store);
+  EXPECT_EQ(first().offset, 80'000u);
+  EXPECT_NE(first().target.find("the block of 3 chunks"), std::string::npos) << all_text();
+}
+
+/// A view of the last block of a superblock says nothing about the block before it.
+LINE(two_blocks_line);
+void clear_both(std::byte* p, std::size_t n) { std::memset(p, 0, n); }
+step<void> two_blocks(context& cx) {
+  const auto a = cx.alloc<std::byte>(64), b = cx.alloc<std::byte>(64);
+  std::byte* const low = std::min(a.address(), b.address());
+  if (std::max(a.address(), b.address()) != low + 64) throw std::logic_error("they are not neighbours");
+  cx.write(out<std::byte>(low, 64));
+  clear_both(low, 128);
+  return {};
+}
+TEST_F(Planted, ANeighbourWithoutAView) {
+  run(task<two_blocks>());
+  expect(mistake::bypasses_views, two_blocks_line);
+  EXPECT_EQ(first().offset, 0u);
+}
+
+LINE(store_node_line);
+void store_node(has_pointer& to, const void* p) { to.p = p; }
+step<void> keeps_pointer_in_block(context& cx) {
+  const auto a = cx.alloc<has_pointer>(4);
+  const auto to = cx.write(a);
+  store_node(to[1], &to[0]);
+  store_node(to[2], &to);
+  cx.free(cx.alloc<has_pointer>());  // one that comes and goes
+  return {};
+}
+TEST_F(Planted, AnAddressInABlock) {
+  run(task<keeps_pointer_in_block>());
+  expect(mistake::holds_volatile_address, store_node_line);
+  EXPECT_EQ(first().offset, offsetof(has_pointer, p));
+}
+
+// ---- updates in place ----------------------------------------------------------------------------------------------
+
+step<std::uint64_t> updates(context& cx, std::uint64_t n) {
+  return with_block(cx, n, [](context& c, ppmm::array<std::uint64_t> a) -> step<std::uint64_t> {
+    const std::uint64_t before = c.read(a)[3];  // restored, so a repetition reads it again
+    const auto s = c.update(inout<std::uint64_t>(a.address() + 2, 3));
+    for (std::uint64_t& x : s) set(x, value_of(x) + 1);
+    for (std::uint64_t& x : s) set(x, value_of(x) * 2);
+    return s[1] + before;
+  });
+}
+TEST_F(Planted, AnUpdateMayOverwriteWhatItRead) {
+  EXPECT_EQ(run(task<updates>(in_a_block)), 11u);
+  EXPECT_TRUE(found().empty()) << all_text();
+  EXPECT_EQ(run(task<updates>(in_an_extent)), 11u);
+  EXPECT_TRUE(found().empty()) << all_text();
+}
+
+step<std::uint64_t> updates_beyond(context& cx, std::uint64_t n) {
+  return with_block(cx, n, [](context& c, ppmm::array<std::uint64_t> a) -> step<std::uint64_t> {
+    c.write(out<std::uint64_t>(a.address(), 3));
+    const auto s = c.update(inout<std::uint64_t>(a.address() + 2, 3));
+    raw_set(s.data() + 3);  // open in no view
+    set(*(s.data() - 1), value_of(*(s.data() - 1)) + 1);  // open, but not saved
+    return 0u;
+  });
+}
+TEST_F(Planted, BeyondWhatAnUpdateSaved) {
+  run(task<updates_beyond>(in_a_block));
+  ASSERT_EQ(found().size(), 2u) << all_text();
+  EXPECT_EQ(found()[0].what, mistake::bypasses_views);
+  EXPECT_EQ(found()[0].offset, 40u);
+  EXPECT_EQ(found()[0].at.line, raw_store);
+  EXPECT_EQ(found()[1].what, mistake::overwrites_what_it_read);
+  EXPECT_EQ(found()[1].offset, 8u);
+  EXPECT_EQ(found()[1].at.line, increment_store);
+}
+
+/// Opened too late: what it saves is changed already.
+step<std::uint64_t> updates_too_late(context& cx, std::uint64_t n) {
+  return with_block(cx, n, [](context& c, ppmm::array<std::uint64_t> a) -> step<std::uint64_t> {
+    raw_set(a.address() + 1);
+    return c.update(a)[1];
+  });
+}
+TEST_F(Planted, AStoreBeforeTheUpdateWasOpened) {
+  run(task<updates_too_late>(in_a_block));
+  expect(mistake::bypasses_views, raw_store);
+  EXPECT_EQ(first().offset, 8u);
+}
+
+// ---- shared cells --------------------------------------------------------------------------------------------------
+
+step<std::uint64_t> uses_cells(context& cx, int how) {
+  return with_block(cx, in_a_block, [how](context& c, ppmm::array<std::uint64_t> a) -> step<std::uint64_t> {
+    const shared<std::uint64_t> cell(a.address() + 4);
+    c.cam(cell, std::uint64_t{4}, std::uint64_t{10});
+    const std::uint64_t now = c.load(cell);
+    if (how == 1) raw_set(cell.address());
+    if (how == 2) raw_set(&c.write(a)[4]);
+    return now;
+  });
+}
+TEST_F(Planted, CellsAreTheRuntimes) {
+  EXPECT_EQ(run(task<uses_cells>(0)), 10u);
+  EXPECT_TRUE(found().empty()) << all_text();
+}
+TEST_F(Planted, APlainStoreToACell) {
+  run(task<uses_cells>(1));
+  ASSERT_EQ(found().size(), 2u) << all_text();
+  EXPECT_EQ(found()[0].what, mistake::bypasses_views);
+  EXPECT_EQ(found()[0].at.line, raw_store);
+  EXPECT_EQ(found()[0].offset, 32u);
+  EXPECT_EQ(found()[1].what, mistake::overwrites_what_it_read);
+}
+TEST_F(Planted, AStoreThroughAViewToACellThatTheCapsuleUsed) {
+  run(task<uses_cells>(2));
+  expect(mistake::overwrites_what_it_read, raw_store);
+  EXPECT_EQ(first().read_at.file, __FILE__) << all_text();
+}
+
+struct cell16 {
+  std::uint64_t number;
+  const void* p;
+};
+step<int> publishes_pointer(context& cx, int line) {
+  const auto a = cx.alloc<cell16>();
+  cx.write(a)[0] = cell16{};
+  return cx.call([](context&) -> step<int> { return 0; }).then([a, line](context& c, int) -> step<int> {
+    int local = line;
+    LINE(cam_line);
+    c.cam(shared<cell16>(a.address()), cell16{}, cell16{1, &local});
+    return cam_line;
+  });
+}
+TEST_F(Planted, AnAddressInACell) {
+  const int line = run(task<publishes_pointer>(0));
+  ASSERT_EQ(found().size(), 1u) << all_text();
+  EXPECT_EQ(first().what, mistake::holds_volatile_address);
+  EXPECT_EQ(first().at.line, line);
+  EXPECT_EQ(first().offset, offsetof(cell16, p));
+}
+
+// ---- the runtime's own ---------------------------------------------------------------------------------------------
+
+/// Where the heap keeps things: its control, a chunk's entry, a superblock's bits.
+TEST_F(Planted, TheHeapsStructuresAreNotTheUsers) {
+  const detail::image img(the_pool(), region_bytes);
+  const struct {
+    void* at;
+    const char* says;
+  } places[] = {
+      {&img.heap().control->roots[detail::max_roots - 1].versions[1], "roots"},
+      {&img.heap().ranges[0].table[img.heap().ranges[0].last - 1].unused, "chunk table"},
+      {&img.worker(3).redo, "worker's or an exposure slot"},
+  };
+  for (const auto& p : places) {
+    run(task<no_view>(out<std::uint64_t>(static_cast<std::uint64_t*>(p.at) - 2, 8)));
+    expect(mistake::bypasses_views, raw_store);
+    EXPECT_NE(first().target.find(p.says), std::string::npos) << all_text();
+  }
+}
+step<void> stores_to_bits(context& cx) {
+  const auto a = cx.alloc<std::uint64_t>(2);
+  const auto chunk = reinterpret_cast<std::uintptr_t>(a.address()) / detail::chunk_bytes * detail::chunk_bytes;
+  raw_set(&reinterpret_cast<detail::block_bits*>(chunk)[60].unused);
+  return {};
+}
+TEST_F(Planted, BitsAreNotTheUsers) {
+  run(task<stores_to_bits>());
+  expect(mistake::bypasses_views, raw_store);
+  EXPECT_NE(first().target.find("bits"), std::string::npos) << all_text();
+}
+
+step<void> sets_root(context& cx) {
+  const auto a = cx.alloc<std::uint64_t>(2);
+  std::ranges::fill(cx.write(a), 1u);
+  cx.set_root("mine", a);
+  return {};
+}
+TEST_F(Planted, SettingARootIsNoMistake) {
+  run(task<sets_root>());
+  EXPECT_TRUE(found().empty()) << all_text();
+}
+step<void> sets_root_elsewhere(context& cx) {
+  std::uint64_t local = 1;
+  cx.set_root("mine", ptr<std::uint64_t>(&local));
+  return {};
+}
+TEST_F(Planted, ARootElsewhere) {
+  run(task<sets_root_elsewhere>());
+  ASSERT_EQ(found().size(), 1u) << all_text();
+  EXPECT_EQ(first().what, mistake::holds_volatile_address);
+}
+
+// ---- 4: reads what it has not written ------------------------------------------------------------------------------
+
+struct with_padding {
+  std::uint8_t a;
+  std::uint64_t b;
+};
+step<std::uint64_t> fresh(context& cx, std::uint64_t n, bool read_it) {
+  const auto a = cx.alloc<std::uint64_t>(n);
+  const auto s = cx.write(a);
+  set(s[0], 3);
+  const std::uint64_t sum = value_of(s[0]);
+  const auto p = cx.alloc<with_padding>(2);
+  const auto pads = cx.write(p);
+  pads[0].a = 1;
+  pads[0].b = 2;
+  pads[1] = pads[0];
+  use(pads[1].b);
+  if (read_it) use(value_of(s[n - 1]));
+  set(s[n - 1], 4);
+  return sum + value_of(s[n - 1]);
+}
+TEST_F(Planted, AFreshBlockMayBeReadWhereItWasWritten) {
+  for (const std::uint64_t n : {in_a_block, in_an_extent}) {
+    EXPECT_EQ(run(task<fresh>(n, false)), 7u);
+    EXPECT_TRUE(found().empty()) << all_text();
+  }
+}
+TEST_F(Planted, AFreshBlockIsReadWhereItWasNot) {
+  for (const std::uint64_t n : {in_a_block, in_an_extent}) {
+    run(task<fresh>(n, true));
+    expect(mistake::reads_what_it_has_not_written, increment_read);
+    EXPECT_EQ(first().offset, (n - 1) * 8);
+  }
+}
+
+/// Allocated again in the same capsule, it has no contents any more.
+step<std::uint64_t> fresh_again(context& cx, bool read_it) {
+  const auto a = cx.alloc<std::uint64_t>(8);
+  set(cx.write(a)[2], 3);
+  cx.free(a);
+  const auto b = cx.alloc<std::uint64_t>(8);
+  if (a.address() != b.address()) throw std::logic_error("it is another block");
+  if (read_it)
+    use(value_of(cx.read(b)[2]));
+  else
+    raw_set(b.address() + 2);  // the view is gone as well
+  return 0u;
+}
+TEST_F(Planted, AFreshBlockThatWasAnother) {
+  run(task<fresh_again>(true));
+  expect(mistake::reads_what_it_has_not_written, increment_read);
+  run(task<fresh_again>(false));
+  expect(mistake::bypasses_views, raw_store);
+}
+
+// ---- 5: views outside turns ----------------------------------------------------------------------------------------
+
+enum class when { before_for_reading, before_for_writing, after_for_reading, after_for_writing, in_a_turn, in_another_task };
+int view_line = 0, turn_line = 0;
+template <when W>
+step<void> makes_turns(context& cx, out<std::uint64_t> v, std::uint64_t from) {
+  const auto here = [v](std::uint64_t i) { return task<makes_turns<W>>(v, i); };
+  LINE(before);
+  if (W == when::before_for_reading || W == when::before_for_writing) W == when::before_for_reading ? void(cx.read(v.as_in())) : void(cx.write(v));
+  for (std::uint64_t i = from; i < v.size(); ++i) {
+    const auto body = [&] {
+      if (W == when::in_a_turn) cx.write(v.sub(i, 1))[0] = i;
+    };
+    LINE(turn);
+    if (!cx.turn(here(i), body)) return step<void>::detached();
+    turn_line = turn;
+  }
+  LINE(after);
+  if (W == when::after_for_reading || W == when::after_for_writing) W == when::after_for_reading ? void(cx.read(v.as_in())) : void(cx.write(v));
+  view_line = W == when::before_for_reading || W == when::before_for_writing ? before : after;
+  return {};
+}
+/// A view of a task that calls a loop as a step is its own: no repetition begins at this task once a turn is made.
+step<void> opens_then_loops(context& cx, out<std::uint64_t> v) {
+  use(cx.read(v.as_in())[0]);
+  return makes_turns<when::in_another_task>(cx, v, 0);
+}
+TEST_F(Planted, AViewBeforeTurns) {
+  run(task<makes_turns<when::before_for_reading>>(array<std::uint64_t>(8), std::uint64_t{0}));
+  expect(mistake::opens_outside_turns, view_line, turn_line);
+  run(task<makes_turns<when::before_for_writing>>(array<std::uint64_t>(8), std::uint64_t{0}));
+  expect(mistake::opens_outside_turns, view_line, turn_line);
+}
+TEST_F(Planted, AViewAfterTurns) {
+  run(task<makes_turns<when::after_for_writing>>(array<std::uint64_t>(8), std::uint64_t{0}));
+  expect(mistake::opens_outside_turns, view_line, turn_line);
+}
+TEST_F(Planted, ViewsInTurnsAndOfOtherTasksAreNoMistake) {
+  for (const bool every_task : {false, true}) {
+    run_options how = long_capsules();
+    how.commit_every_task = every_task;
+    run(task<makes_turns<when::in_a_turn>>(array<std::uint64_t>(8), std::uint64_t{0}), how);
+    EXPECT_TRUE(found().empty()) << all_text();
+    run(task<opens_then_loops>(array<std::uint64_t>(8)), how);
+    EXPECT_TRUE(found().empty()) << all_text();
+    run(task<makes_turns<when::after_for_reading>>(array<std::uint64_t>(8), std::uint64_t{0}), how);
+    EXPECT_TRUE(found().empty()) << all_text();
+  }
 }
 
 // ---- what becomes of it --------------------------------------------------------------------------------------------
