@@ -175,6 +175,19 @@ class context {
     set_root(name, array<T>(p));
   }
 
+  /// `n` objects of ephemeral memory, not initialised, until this capsule ends: for what a task needs between two of its
+  /// safe points. A fork, call, tail or turn may end the capsule; then the memory is given to others, and in builds with
+  /// assertions or AddressSanitizer whoever still uses it is found out. So it is never captured, passed on, or kept from
+  /// turn to turn. Throws error where the machine has not so much, which fails the job. Cost: some ns; no flush. More
+  /// than 32 KiB: what operator new takes.
+  template <class T>
+  std::span<T> scratch(std::size_t n) {
+    static_assert(std::is_trivially_copyable_v<T> && std::is_trivially_destructible_v<T>, "nobody destroys what is in scratch memory");
+    if (n > ~std::size_t{0} / 2 / sizeof(T)) n = ~std::size_t{0} / 2 / sizeof(T);  // refused, with its size
+    return {reinterpret_cast<T*>(scratch_bytes(n * sizeof(T), alignof(T))), n};
+  }
+  std::span<std::byte> scratch(std::size_t bytes) { return scratch<std::byte>(bytes); }
+
   /// Opens a view for updating in place: what stands there is saved, durably, before this returns. Cost: one fence and
   /// a copy (none of both for what this capsule has allocated). Throws error if the view is not in the pool.
   template <class T>
@@ -295,6 +308,7 @@ class context {
       commit_next();
     arena_->free(p, stamp());
   }
+  std::byte* scratch_bytes(std::size_t bytes, std::size_t alignment);
   void put_root(std::string_view name, std::uintptr_t address, std::uint64_t count, const char* type, std::uint64_t bytes);
   detail::root_value get_root(std::string_view name, const char* type, std::uint64_t bytes) const;
   void note_read(const void* p, std::size_t n);
