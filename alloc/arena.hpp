@@ -8,6 +8,7 @@
 #include <ppmm/alloc/heap.hpp>
 #include <ppmm/pmem/persist.hpp>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <bit>
@@ -52,8 +53,9 @@ class arena {
   /// For more than max_block_bytes: whole chunks.
   std::byte* allocate_extent(std::size_t bytes, const task_stamp& now);
 
-  /// Frees the block that begins at p, as of the capsule's commit. Any worker's. Throws invalid_free.
-  void free(const void* p, const task_stamp& now) {
+  /// Frees the block that begins at p, as of the capsule's commit. Any worker's. Throws invalid_free. `run_once`: nothing
+  /// that the task does can make it be run again (a fault repeats the whole capsule), so there is nothing to take back.
+  void free(const void* p, const task_stamp& now, bool run_once = false) {
     superblock* s = heap_.of(p);
     if (s == nullptr) [[unlikely]]
       s = &adopt(p);
@@ -65,8 +67,9 @@ class arena {
     const noted n{s, static_cast<std::uint32_t>(block)};
     const std::uint64_t bit = std::uint64_t{1} << block % 64;
     if (s->owner == this && (s->fresh[block / 64] & bit) != 0) {
-      if (log_.size() > marked_log_ && log_.back() == n) {  // the task's own last one: as if it had never been
+      if ((log_.size() > marked_log_ || (run_once && !log_.empty())) && log_.back() == n) {  // the task's own last one: as if it had never been
         log_.pop_back();
+        marked_log_ = std::min(marked_log_, log_.size());
         s->fresh[block / 64] &= ~bit;
         hand_back(*s, n.block);
         return;

@@ -73,6 +73,8 @@ template <class Left, class Right>
 class fork_call;
 template <class Child>
 class child_call;
+template <class T>
+struct without;
 
 }  // namespace detail
 
@@ -158,6 +160,13 @@ class context {
   void free(ptr<T> p) {
     if (p) free_block(p.address());
   }
+  /// Runs `body(cx, a)` with an array of `n` objects of the pool's heap that lasts as long as the body's frame: not
+  /// initialised, written through views, also across capsules and by the body's children, and freed when the body's value
+  /// is there, which is passed on. `body` is a closure, or a task<f>(…) that lacks its last argument. Must be what the
+  /// calling task returns. Throws out_of_pool_memory. Cost: as alloc, free and a call.
+  template <class T, durable_value Body>
+  auto with(std::size_t n, const Body& body);
+
   /// The pool's root of that name is `a`, as of the end of this job: then all that the job allocated and did not free
   /// stays. If the job fails, the root is what it was. `find_root` reads it. Throws root_error.
   template <class T>
@@ -250,6 +259,8 @@ class context {
   context& operator=(const context&) = delete;
 
  private:
+  template <class>
+  friend struct detail::without;
   template <class, class>
   friend class detail::fork_call;
   template <class>
@@ -303,10 +314,10 @@ class context {
       return arena_->allocate_extent(bytes, now);
     return arena_->allocate(detail::size_class_for(bytes, alignment), now);
   }
-  void free_block(const void* p) {
+  void free_block(const void* p, bool run_once = false) {
     if (arena_->is_full()) [[unlikely]]
       commit_next();
-    arena_->free(p, stamp());
+    arena_->free(p, stamp(), run_once);
   }
   std::byte* scratch_bytes(std::size_t bytes, std::size_t alignment);
   void put_root(std::string_view name, std::uintptr_t address, std::uint64_t count, const char* type, std::uint64_t bytes);
@@ -538,6 +549,39 @@ step<task_result<Next>> context::tail(const Next& next) {
   if (--fuel_ < 0) [[unlikely]]
     if (!poll_task(detail::ref(next))) return step<task_result<Next>>::detached();
   return detail::restartable([&] { return next(*this); }, [&, at = cur_] { commit_task(detail::ref(next), detail::place(at)); });
+}
+
+namespace detail {
+/// A body that lacks its array, and the array.
+template <class Body, class T>
+struct body_with {
+  [[no_unique_address]] Body body;
+  array<T> memory;
+  auto operator()(context& cx) const { return body(cx, memory); }
+};
+/// The continuation that frees it. Opens no view, so it is not run again but with its capsule.
+template <class T>
+struct without {
+  array<T> memory;
+  template <class R>
+  step<R> operator()(context& cx, const R& value) const {
+    give_back(cx);
+    return value;
+  }
+  step<void> operator()(context& cx) const {
+    give_back(cx);
+    return {};
+  }
+  void give_back(context& cx) const {
+    if (!memory.empty()) cx.free_block(memory.address(), true);
+  }
+};
+}  // namespace detail
+
+template <class T, durable_value Body>
+auto context::with(std::size_t n, const Body& body) {
+  const array<T> memory = alloc<T>(n);
+  return call(detail::body_with<Body, T>{body, memory}).then(detail::without<T>{memory});
 }
 
 namespace detail {

@@ -188,6 +188,101 @@ TEST_F(Heap, ATaskThatIsRunAgainDoesNotLeak) {
   EXPECT_EQ(heap_blocks(the_pool()), 1u);
 }
 
+/// Merge sort with a buffer a frame, written in one capsule and read in others.
+step<std::uint64_t> sorted(context& cx, array<std::uint64_t> a, std::size_t lo, std::size_t hi) {
+  if (hi - lo < 2) return std::uint64_t{1};
+  const std::size_t middle = lo + (hi - lo) / 2;
+  return cx.fork(task<sorted>(a, lo, middle), task<sorted>(a, middle, hi)).then([=](context& c, std::uint64_t x, std::uint64_t y) {
+    return c.with<std::uint64_t>(hi - lo, [=](context& d, array<std::uint64_t> buffer) {
+      return d.call([=](context& e) -> step<void> {
+                const auto one = e.read(in<std::uint64_t>(a.address() + lo, middle - lo)), other = e.read(in<std::uint64_t>(a.address() + middle, hi - middle));
+                std::ranges::merge(one, other, e.write(buffer).begin());
+                return {};
+              })
+          .then([=](context& e) -> step<std::uint64_t> {
+            const auto from = e.read(buffer);
+            std::ranges::copy(from, e.write(out<std::uint64_t>(a.address() + lo, hi - lo)).begin());
+            return x + y + 1;
+          });
+    });
+  });
+}
+step<std::uint64_t> sort_with_buffers(context& cx, std::uint64_t n) {
+  const auto a = cx.alloc<std::uint64_t>(n);
+  const auto span = cx.write(a);
+  for (std::size_t i = 0; i < n; ++i) span[i] = mix(i);
+  cx.set_root("sorted", a);
+  return cx.tail(task<sorted>(a, std::size_t{0}, static_cast<std::size_t>(n)));
+}
+/// What `with` gives back, nothing leaks: the root keeps all that the job does not free.
+class With : public Heap {
+ protected:
+  void sort(run_options o, std::uint64_t n) {
+    for (;;) try {
+        EXPECT_EQ(run(the_pool(), "sort", task<sort_with_buffers>(n), o), 2 * n - 1);
+        break;
+      } catch (const workers_lost&) {
+        o.fault_seed += 100;
+        reopen();
+      }
+    EXPECT_EQ(heap_blocks(the_pool()), 1u);
+    reopen();
+    std::vector<std::uint64_t> expected(n);
+    for (std::size_t i = 0; i < n; ++i) expected[i] = mix(i);
+    std::ranges::sort(expected);
+    const auto found = find_root<std::uint64_t>(the_pool(), "sorted");
+    ASSERT_EQ(found.size(), n);
+    EXPECT_TRUE(std::equal(expected.begin(), expected.end(), found.address()));
+  }
+};
+TEST_F(With, BuffersOfAllSizesGoWithTheirFrames) {
+  for (const unsigned workers : {1u, 3u}) {
+    make({.size = std::size_t{128} << 20, .sparse = true});
+    sort(with(workers), 20'000);
+  }
+}
+TEST_F(With, UnderSoftFaults) {
+  run_options o = with(3);
+  o.soft_fault_rate = 0.001;
+  o.fault_seed = seed();
+  sort(o, 3000);
+}
+TEST_F(With, UnderHardFaults) {
+  run_options o = with(4);
+  o.hard_fault_rate = 0.0002;
+  o.fault_seed = seed();
+  sort(o, 3000);
+}
+TEST_F(With, EachTaskItsOwnCapsule) {
+  run_options o = with(2);
+  o.commit_every_task = true;
+  sort(o, 1000);
+}
+
+/// The other forms: nothing, a task that lacks its array, no value; one in the other; many one after another.
+step<std::uint64_t> first_of(context& cx, std::uint64_t value, array<std::uint64_t> a) {
+  if (a.empty()) return value;
+  cx.write(a)[0] = value;
+  return cx.call([=](context& c) { return c.with<char>(10, [=](context& d, array<char> inner) -> step<void> {
+                                     d.write(inner)[9] = 'x';
+                                     return {};
+                                   }); })
+      .then([=](context& c) -> step<std::uint64_t> { return c.read(a)[0]; });
+}
+step<std::uint64_t> rounds_with(context& cx, std::uint64_t n, std::uint64_t sum) {
+  if (n == 0) {
+    cx.set_root("one", cx.alloc<char>());
+    return sum;
+  }
+  return cx.call([=](context& c) { return c.with<std::uint64_t>(n % 3 == 0 ? 0 : n % 5000, task<first_of>(n)); })
+      .then([=](context& c, std::uint64_t found) { return c.tail(task<rounds_with>(n - 1, sum + found)); });
+}
+TEST_F(With, NestsAndTakesTasks) {
+  make({.size = pool::min_size, .max_workers = 4});
+  EXPECT_EQ(run(the_pool(), "rounds", task<rounds_with>(std::uint64_t{20'000}, std::uint64_t{0}), with(2)), std::uint64_t{20'000} * 20'001 / 2);
+  EXPECT_EQ(heap_blocks(the_pool()), 1u);
+}
+
 /// Freed on other workers than allocated on, again and again: memory goes back to where it came from.
 step<int> produce_and_consume(context& cx, int rounds) {
   if (rounds == 0) return 0;
