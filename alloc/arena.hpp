@@ -89,7 +89,7 @@ class arena {
     return block < s->blocks && (s->fresh[block / 64] >> block % 64 & 1) != 0;
   }
   /// So much is noted that the capsule should end soon.
-  bool is_full() const { return log_.size() + freed_.size() >= 2048; }
+  bool is_full() { return log_.size() + freed_.size() >= limit_ && is_full_now(); }
   bool nothing_noted() const { return log_.empty() && freed_.empty(); }
 
   /// Writes what the capsule did to the area and flushes it. The caller's next fence makes it durable; then the record
@@ -132,6 +132,7 @@ class arena {
     marked_freed_ = freed_.size();
   }
   [[gnu::cold]] superblock& adopt(const void* p);
+  [[gnu::cold]] bool is_full_now();
   bool apply();
   void refill(bin& b, unsigned size_class);
   bool next_word(bin& b);
@@ -142,7 +143,6 @@ class arena {
   void write_words(redo_area& area, const std::vector<std::uint64_t>& words, std::vector<std::uint32_t>& chunks);
   bool is_cancelled(const noted& n) const;             // allocated and freed by this capsule
   [[noreturn, gnu::cold]] static void refuse_free(const void* p, const char* why);
-  [[noreturn, gnu::cold]] void no_memory(std::size_t bytes) const;
 
   heap& heap_;
   const unsigned slot_;
@@ -156,7 +156,8 @@ class arena {
   task_stamp marked_;           // the task that noted last; it began at these sizes
   std::size_t marked_log_ = 0, marked_freed_ = 0;
   std::vector<std::uint64_t> words_;
-  std::array<std::vector<std::uint32_t>, 2> list_chunks_;  // of the lists in either area
+  std::array<std::vector<std::uint32_t>, 2> list_chunks_;  // of the lists in either area; one is kept where it can be
+  std::size_t limit_ = 0;       // notes from which on a look is needed whether the list still has room
 
   std::mutex inbox_mutex_;
   std::vector<noted> inbox_;    // own blocks that others freed

@@ -245,7 +245,6 @@ std::vector<std::uint64_t> heap::read_list(const redo_area& area, std::uint64_t 
     if (next == 0 || next > numbers_ || chunks_.where().range_of(static_cast<std::uint32_t>(next - 1)) == nullptr || !seen.insert(next).second)
       corrupt(fmt::format("goes on in chunk {}, which it cannot", next - 1));
     const auto chunk = static_cast<std::uint32_t>(next - 1);
-    chunks_.mark_used(chunk);
     const auto* from = reinterpret_cast<const std::uint64_t*>(chunks_.where().address(chunk));
     next = from[0];
     const std::uint64_t n = std::min<std::uint64_t>(area.count - words.size(), redo_words_in_chunk);

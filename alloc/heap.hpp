@@ -22,8 +22,6 @@
 
 namespace ppmm {
 
-/// The pool's heap has no room for an allocation: says what was asked for and what is free.
-struct out_of_pool_memory : error { using error::error; };
 /// A free of something that is no allocated block: freed before, or never allocated.
 struct invalid_free : error { using error::error; };
 /// No root of that name, or of another type.
@@ -74,7 +72,7 @@ class heap {
   void finish_job(persister& p);
 
   // ---- recovery
-  /// The words of a record's list, each checked. Marks the chunks it is in. Changes nothing durable. Throws corrupt_pool.
+  /// The words of a record's list, each checked. Changes nothing. Throws corrupt_pool.
   std::vector<std::uint64_t> read_list(const redo_area& area, std::uint64_t sequence);
   /// Applies a list once more; flushed, not fenced.
   void replay(const std::vector<std::uint64_t>& words, persister& p);

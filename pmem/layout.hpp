@@ -41,7 +41,7 @@ struct job_entry {
   std::uint64_t region;                            // bytes of pool memory handed to the job (sched/region.hpp)
   std::uint64_t input;                             // the user's own mark for what it works on (0: none)
   std::uint8_t result[max_job_result];
-  char text[max_job_text];                         // why it failed
+  char text[max_job_text];                         // why it failed, or stopped
   std::uint64_t checksum;                          // of all above
 };
 static_assert(std::is_trivially_copyable_v<job_entry>);

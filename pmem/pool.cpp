@@ -49,7 +49,6 @@ struct pool::impl {
 namespace {
 
 constexpr std::size_t page = 4096;
-constexpr std::size_t max_size = std::size_t{1} << 40;  // 64 segments of 16 GiB
 constexpr std::uint32_t most_workers = 1024;
 
 /// The size that the file will have.
@@ -58,8 +57,8 @@ std::size_t checked_size(const std::filesystem::path& file, const pool_options& 
     fail<pool_too_small>("{}: expected a size of at least {} bytes, found {}. Ask for more", file.string(),
                          pool::min_size, options.size);
   }
-  if (options.size > max_size) {
-    fail<pool_error>("{}: expected a size of at most {} bytes, found {}. Ask for less", file.string(), max_size,
+  if (options.size > pool::max_size) {
+    fail<pool_error>("{}: expected a size of at most {} bytes, found {}. Ask for less", file.string(), pool::max_size,
                      options.size);
   }
   if (options.max_workers == 0 || options.max_workers > most_workers) {

@@ -38,6 +38,7 @@ struct pool_options {
 class pool {
  public:
   static constexpr std::size_t min_size = std::size_t{16} << 20;
+  static constexpr std::size_t max_size = std::size_t{1} << 40;
   /// Free in ordinary processes and in the address maps of AddressSanitizer and ThreadSanitizer alike.
   static constexpr std::uint64_t default_address = 0x5500'0000'0000;
 

@@ -135,8 +135,8 @@ class context {
 
   /// `n` objects of the pool's heap, not initialised: written through a view. Allocated when this capsule commits, so a
   /// repeated capsule does not leak. They last until they are freed or the job ends; beyond it, if the job finishes and
-  /// has set a root. Throws out_of_pool_memory, which fails the job. Cost: some ns; more than 32 KiB: whole chunks of 64
-  /// KiB, and some fences.
+  /// has set a root. Throws out_of_pool_memory, at which the job stops, to go on in a larger pool. Cost: some ns; more than
+  /// 32 KiB: whole chunks of 64 KiB, and some fences.
   template <class T>
   array<T> alloc(std::size_t n) {
     static_assert(std::is_trivially_copyable_v<T>, "objects in a pool must be trivially copyable");

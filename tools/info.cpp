@@ -86,6 +86,7 @@ void describe_job(const layout::job_entry& job, const pool_report& report, const
       job.resumed == 0 ? "" : fmt::format(", resumed {} time{}", job.resumed, job.resumed == 1 ? "" : "s"));
   fmt::print("  {:<11}  task {}; {} worker{}; {} of pool memory\n", "", readable_task(job.task), job.workers,
              job.workers == 1 ? "" : "s", bytes(job.region));
+  if (job.state == layout::job_state::running && job.text[0] != '\0') fmt::print("  {:<11}  stopped: {}\n", "", job.text);
   if (job.state == layout::job_state::running) describe_workers(job, reader, alive);
   if (job.state == layout::job_state::finished)
     fmt::print("  {:<11}  ended {}, {:.3f} s after its beginning{}\n", "", readable_date(job.ended_ns),

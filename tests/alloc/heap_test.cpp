@@ -52,6 +52,44 @@ TEST(HeapAlone, AllMemoryComesBack) {
   EXPECT_LE(w.h.chunks().taken(), size_classes + 2u);  // nothing holds on to chunks, but a superblock a class and two lists
 }
 
+/// A list that is too long for its area, when the pool has become full meanwhile: the chunk for it was taken before. And
+/// where there was none: capsules must end sooner.
+TEST(HeapAlone, ListsHaveRoomInAFullPool) {
+  for (const bool full_before : {false, true}) {
+    fake_medium m(60);
+    one_worker w(m, 1);
+    w.h.begin_job(w.p);
+    std::vector<std::byte*> all;
+    for (int i = 0; i < 5000; ++i) all.push_back(w.allocate(16));
+    w.commit();
+    w.h.set_root("all", 0, 0, 1, 1, w.p);
+    w.h.finish_job(w.p);
+    one_worker later(m, 2);
+    later.h.begin_job(later.p);
+    if (!full_before) {
+      EXPECT_FALSE(later.a.is_full());
+    }
+    while (later.h.chunks().take_high() != no_chunk) {
+    }
+    std::size_t noted = 0;
+    while (noted < all.size() && !later.a.is_full()) later.a.free(all[noted++], {});
+    EXPECT_EQ(noted, full_before ? redo_words_in_area / 2 : redo_words_in_chunk / 4);
+    later.commit();
+    later.commit();
+    EXPECT_EQ(blocks(m), 5000 - noted);
+    if (!full_before) continue;
+    while (noted < all.size()) later.a.free(all[noted++], {});
+    try {
+      later.commit();
+      ADD_FAILURE();
+    } catch (const out_of_pool_memory& e) {
+      EXPECT_EQ(e.asked, chunk_bytes);
+      EXPECT_EQ(e.free, 0u);
+      EXPECT_NE(std::string(e.what()).find("to note"), std::string::npos) << e.what();
+    }
+  }
+}
+
 TEST(HeapAlone, NoFlushAndNoFenceBetweenCommits) {
   fake_medium m(60);
   one_worker w(m, 1);

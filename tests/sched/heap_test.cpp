@@ -146,15 +146,29 @@ step<int> too_much(context& cx, std::uint64_t each) {
   for (;;) static_cast<void>(cx.alloc<std::byte>(each));
 }
 
-TEST_F(Heap, OutOfMemoryFailsTheJobAndSaysHowMuch) {
+TEST_F(Heap, OutOfMemoryStopsTheJobAndSaysHowMuch) {
   make({.size = pool::min_size, .max_workers = 4});
-  for (const std::uint64_t each : {std::uint64_t{30'000}, std::uint64_t{1} << 20, std::uint64_t{1} << 40, ~std::uint64_t{0}}) {
-    try {
-      run(the_pool(), "greedy", task<too_much>(each), with(1));
-      ADD_FAILURE();
-    } catch (const job_failed& e) {
-      EXPECT_NE(std::string(e.what()).find("bytes of pool memory asked for"), std::string::npos) << e.what();
-      EXPECT_NE(std::string(e.what()).find("KiB are in no block"), std::string::npos) << e.what();
+  for (const std::uint64_t each : {std::uint64_t{30'000}, std::uint64_t{1} << 20, std::uint64_t{1} << 36}) {
+    for (int again = 0; again < 2; ++again) {
+      try {
+        run(the_pool(), "greedy", task<too_much>(each), with(1));
+        ADD_FAILURE();
+      } catch (const out_of_pool_memory& e) {
+        const std::string text = e.what();
+        EXPECT_NE(text.find("bytes of pool memory are needed by a task"), std::string::npos) << text;
+        EXPECT_NE(text.find("`ppmm grow " + file() + " SIZE`"), std::string::npos) << text;
+        EXPECT_GE(e.asked, each);
+        EXPECT_LE(e.asked, each + each / 4);
+        EXPECT_LT(e.free, each < detail::max_block_bytes ? 1 : pool::min_size);
+        EXPECT_GT(e.used, 0u);
+        EXPECT_LE(e.used + e.free, the_pool().size());
+      }
+      const auto there = the_pool().find_job("greedy");
+      ASSERT_TRUE(there);
+      EXPECT_EQ(there->state, layout::job_state::running);
+      EXPECT_NE(std::string(there->text).find("are needed by a task"), std::string::npos) << there->text;
+      EXPECT_THROW(run(the_pool(), "small", task<keep>(std::uint64_t{3}), with(1)), job_unfinished);
+      reopen();
     }
     the_pool().drop_job("greedy");
     EXPECT_EQ(heap_blocks(the_pool()), 0u);
@@ -162,6 +176,68 @@ TEST_F(Heap, OutOfMemoryFailsTheJobAndSaysHowMuch) {
     the_pool().drop_job("small");
     run(the_pool(), "free", task<free_kept>(), with(1));
     the_pool().drop_job("free");
+  }
+}
+
+TEST_F(Heap, WhatNoPoolCanHoldFailsTheJob) {
+  for (const std::uint64_t each : {std::uint64_t{1} << 40, ~std::uint64_t{0}}) {
+    try {
+      run(the_pool(), "greedy", task<too_much>(each), with(1));
+      ADD_FAILURE();
+    } catch (const job_failed& e) {
+      EXPECT_NE(std::string(e.what()).find("no pool can be so large"), std::string::npos) << e.what();
+    }
+    the_pool().drop_job("greedy");
+    EXPECT_EQ(heap_blocks(the_pool()), 0u);
+  }
+}
+
+/// All there is in blocks of one size, as a list from the newest to the oldest; and all of them freed again, `together` in a
+/// task.
+struct cell {
+  ptr<cell> next;
+  std::uint64_t size[15];
+};
+step<std::uint64_t> take_all(context& cx, ptr<cell> last, std::uint64_t n) {
+  for (int i = 0; i < 100; ++i) {
+    ptr<cell> p;
+    try {
+      p = cx.alloc<cell>();
+    } catch (const out_of_pool_memory&) {
+      cx.set_root("cells", last);
+      return n;
+    }
+    cx.write(p)[0].next = last;
+    last = p;
+    ++n;
+  }
+  return cx.tail(task<take_all>(last, n));
+}
+step<std::uint64_t> free_all(context& cx, ptr<cell> p, std::uint64_t n, std::uint64_t together) {
+  for (std::uint64_t i = 0; i < together && p; ++i) {
+    const ptr<cell> next = cx.read(p)[0].next;
+    cx.free(p);
+    ++n;
+    p = next;
+  }
+  if (!p) return n;
+  return cx.tail(task<free_all>(p, n, together));
+}
+step<std::uint64_t> free_cells(context& cx, std::uint64_t together) {
+  const auto cells = cx.find_root<cell>("cells");
+  cx.set_root("cells", array<cell>());
+  return cx.tail(task<free_all>(cells[0], std::uint64_t{0}, together));
+}
+TEST_F(Heap, AJobThatOnlyFreesGetsOnInAFullPool) {
+  for (const std::uint64_t together : {100u, 3000u, 8000u}) {
+    make({.size = pool::min_size, .max_workers = 4});
+    run_options o = with(1);
+    o.heartbeat = std::chrono::seconds(10);
+    const std::uint64_t n = run(the_pool(), "take", task<take_all>(ptr<cell>(), std::uint64_t{0}), o);
+    EXPECT_GT(n, 50'000u);
+    reopen();
+    EXPECT_EQ(run(the_pool(), "free", task<free_cells>(together), o), n);
+    EXPECT_EQ(heap_blocks(the_pool()), 0u);
   }
 }
 

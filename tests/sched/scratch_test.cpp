@@ -155,6 +155,7 @@ step<int> keeps_scratch(context& cx, std::size_t n) {
 using ScratchDeathTest = Scratch;
 TEST_F(ScratchDeathTest, KeptBeyondItsCapsuleIsFound) {
   EXPECT_DEATH(run(the_pool(), "keeps", task<keeps_scratch>(std::size_t{3}), with(1)), "use-after-poison");
+  make({});
   EXPECT_DEATH(run(the_pool(), "keeps", task<keeps_scratch>(std::size_t{30'000}), with(1)), "heap-use-after-free");
 }
 #else
