@@ -56,6 +56,8 @@ void describe_facts(const pool_facts& facts) {
   std::uint64_t all = 0;
   for (const auto& s : facts.segments) all += s.size;
   say("segments", "{}, {} together", facts.segments.size(), bytes(all));
+  if (facts.growths > 0)
+    say("grown", "{} time{}, from {} to {}", facts.growths, facts.growths == 1 ? "" : "s", bytes(facts.first_size), bytes(facts.size));
   say("workers", "up to {}", facts.max_workers);
 }
 
@@ -115,6 +117,8 @@ void info(const std::string& file) {
     fmt::print("{}: a PPMM pool\n", file);
     describe_file(report);
     describe_facts(*report.facts);
+    if (report.file_size > report.facts->size)
+      say("growing", "not finished: the pool has {} of the file. Grow it again (`ppmm grow {} SIZE`)", bytes(report.facts->size), file);
     const pool_reader reader(report);
     for (const auto& job : report.jobs) describe_job(job, report, reader);
     if (report.jobs.empty()) say("jobs", "none");

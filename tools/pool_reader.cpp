@@ -79,17 +79,17 @@ std::optional<frame_head> pool_reader::frame(std::uint64_t address) const {
 
 detail::heap_report pool_reader::heap(std::uint64_t running, const std::function<void(const detail::heap_block&)>& on_block) const {
   // Chunks are aligned to their size where the pool is mapped, so here as well.
-  const std::size_t reserved = facts_.file_size + detail::chunk_bytes;
+  const std::size_t reserved = facts_.size + detail::chunk_bytes;
   void* room = mmap(nullptr, reserved, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (room == MAP_FAILED) throw error(fmt::format("cannot map {}: {}", file_, std::system_category().message(errno)));
   const std::unique_ptr<void, std::function<void(void*)>> until_the_end(room, [reserved](void* p) { munmap(p, reserved); });
   auto* base = static_cast<std::byte*>(room) + (facts_.base_address - reinterpret_cast<std::uintptr_t>(room)) % detail::chunk_bytes;
-  if (mmap(base, facts_.file_size, PROT_READ, MAP_SHARED | MAP_FIXED, fd_, 0) == MAP_FAILED)
+  if (mmap(base, facts_.size, PROT_READ, MAP_SHARED | MAP_FIXED, fd_, 0) == MAP_FAILED)
     throw error(fmt::format("cannot map {}: {}", file_, std::system_category().message(errno)));
   std::vector<std::span<std::byte>> segments;
   for (const layout::segment_entry& s : facts_.segments) segments.emplace_back(base + s.offset, s.size);
   const medium nothing{};
-  const detail::chunk_space chunks(detail::heap_place_in(base, facts_.file_size, segments, facts_.max_workers), nothing, running);
+  const detail::chunk_space chunks(detail::heap_place_in(base, facts_.size, segments, facts_.max_workers), nothing, running);
   const std::uint64_t shift = facts_.base_address - reinterpret_cast<std::uintptr_t>(base);
   return detail::inspect_heap(chunks, [&](detail::heap_block b) {
     b.address += shift;

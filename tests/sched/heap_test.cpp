@@ -179,6 +179,81 @@ TEST_F(Heap, OutOfMemoryStopsTheJobAndSaysHowMuch) {
   }
 }
 
+/// A job that needs a larger pool than it has, again and again, goes on each time where it was; and its region stays.
+class Growing : public Heap {
+ protected:
+  /// Runs it, growing the pool whenever it is full; how often that was.
+  template <class Task>
+  int run_and_grow(const Task& task, run_options o, std::uint64_t expected) {
+    for (int grown = 0;; ++grown) try {
+        EXPECT_EQ(run(the_pool(), "grows", task, o), expected);
+        return grown;
+      } catch (const out_of_pool_memory& e) {
+        EXPECT_GT(e.used + e.free, pool::min_size / 4);
+        if (grown > 50) throw;
+        grow(std::size_t{2} << 20);
+      } catch (const workers_lost&) {
+        --grown;
+        reopen();
+      }
+  }
+};
+
+TEST_F(Growing, AForestFindsItsAnswer) {
+  for (const double rate : {0.0, 0.0002}) {
+    make({.size = pool::min_size, .max_workers = 4});
+    run_options o = with(3);
+    o.soft_fault_rate = rate;
+    o.hard_fault_rate = rate / 10;
+    o.fault_seed = seed();
+    EXPECT_GT(run_and_grow(task<forest>(std::uint64_t{3}, 16u, false), o, serial_forest(3, 16)), 0);
+    EXPECT_EQ(heap_blocks(the_pool()), 1u);
+    reopen();
+    EXPECT_EQ(find_root<std::uint64_t>(the_pool(), "forest").size(), 100u);
+  }
+}
+
+TEST_F(Growing, ADeepRecursionFindsItsAnswer) {
+  make({.size = pool::min_size, .max_workers = 4});
+  run_options o = with(2);
+  o.heartbeat = std::chrono::microseconds(50);
+  EXPECT_GT(run_and_grow(task<deep>(std::uint64_t{300'000}), o, serial_deep(300'000)), 0);
+}
+
+/// Fills the region, then the heap; then the region must be what it was.
+step<std::uint64_t> hold(context& cx, std::uint64_t n) {
+  if (n == 0) return 0u;
+  return cx.with<std::uint64_t>(2000, [n](context& c, array<std::uint64_t> a) {
+    c.write(a)[0] = n;
+    return c.call(task<hold>(n - 1)).then([n, a](context& d, std::uint64_t below) -> step<std::uint64_t> { return below + d.read(a)[0]; });
+  });
+}
+step<std::uint64_t> region_then_heap(context& cx, out<std::uint64_t> region, std::uint64_t n) {
+  return cx.call(task<squares>(region)).then([region, n](context& c, std::uint64_t sum) {
+    return c.call(task<hold>(n)).then([region, sum](context& d, std::uint64_t held) -> step<std::uint64_t> {
+      std::uint64_t again = 0;
+      for (const std::uint64_t x : d.read(region.as_in())) again += x;
+      return again == sum ? sum + held : 0;
+    });
+  });
+}
+TEST_F(Growing, ARegionStaysWhereItIs) {
+  make({.size = pool::min_size, .max_workers = 4});
+  run_options o = with(2);
+  o.region = std::uint64_t{4} << 20;
+  const std::span<std::byte> region = region_of(the_pool(), o.region);
+  const std::uint64_t n = o.region / 8;
+  const out<std::uint64_t> to(reinterpret_cast<std::uint64_t*>(region.data()), n);
+  EXPECT_GT(run_and_grow(task<region_then_heap>(to, std::uint64_t{1500}), o, serial_squares(n) + 1500u * 1501 / 2), 1);
+  EXPECT_EQ(region_of(the_pool(), o.region).data(), region.data());
+  // Regions that had no room before find it in what was added.
+  EXPECT_THROW(region_of(the_pool(), std::uint64_t{40} << 20), pool_too_small);
+  grow(std::size_t{48} << 20);
+  EXPECT_EQ(region_of(the_pool(), std::uint64_t{40} << 20).size(), std::uint64_t{40} << 20);
+  EXPECT_EQ(region_of(the_pool(), o.region).data(), region.data());
+  EXPECT_GE(max_region(the_pool()), std::uint64_t{40} << 20);
+}
+
 TEST_F(Heap, WhatNoPoolCanHoldFailsTheJob) {
   for (const std::uint64_t each : {std::uint64_t{1} << 40, ~std::uint64_t{0}}) {
     try {
