@@ -235,6 +235,9 @@ void verifier::check_size() {
     fail<pool_too_small>("{}: expected a pool of at least {} bytes, found one of {}. Create a bigger one", name_,
                          pool::min_size, root.file_size);
   }
+  if (root.file_size > pool::max_size) {
+    fail<corrupt_pool>("{}: expected a pool of at most {} bytes, found one of {}. {}", name_, pool::max_size, root.file_size, restore);
+  }
   const std::uint64_t size = pool_size(root);
   if (size > file_size_) {
     fail<truncated_pool>("{}: expected {} bytes, found {}. {}", name_, size, file_size_, restore);
@@ -292,9 +295,14 @@ void verifier::check_heap() {
       fail<corrupt_pool>("{}: expected {} chunks in zone {} of libpmemobj's heap, found {}. {}", name_, chunks, z,
                          zone.chunks, restore);
     }
+    std::array<format::chunk_header, 512> some;  // a page of them, from `first` on
+    std::uint64_t first = chunks;
     for (std::uint64_t c = 0; c < chunks;) {
-      const auto chunk =
-          read<format::chunk_header>(format::zone_offset(z) + sizeof(zone) + c * sizeof(format::chunk_header));
+      if (c < first || c - first >= some.size()) {
+        first = c;
+        read_at(fd_, file_, format::zone_offset(z) + sizeof(zone) + c * sizeof(some[0]), some.data(), std::min<std::uint64_t>(some.size(), chunks - c) * sizeof(some[0]));
+      }
+      const format::chunk_header chunk = some[c - first];
       if (chunk.type == 0 || chunk.type >= format::chunk_type_end || (chunk.flags & ~format::chunk_flags_valid) != 0 ||
           chunk.chunks == 0 || chunk.chunks > chunks - c) {
         fail<corrupt_pool>(

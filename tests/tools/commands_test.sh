@@ -119,6 +119,15 @@ expect 1 'missing' "$PPMM" grow missing 32M
 "$PPMM" check small > log || fail "check after growing: $(cat log)"
 "$PPMM" sort lines --pool small | cmp - <(sort lines) || fail "sort in a pool that has grown"
 
+# A large sparse pool is read only where something is: the look costs neither time nor memory in proportion to its size.
+"$PPMM" create sparse --size 512G --sparse > /dev/null
+blocks=$(stat -c %b sparse)
+"$PPMM" check sparse > log || fail "check of a sparse pool: $(cat log)"
+"$PPMM" info sparse > log || fail "info of a sparse pool: $(cat log)"
+[[ -z $("$PPMM" dump sparse | grep -v '^#') ]] || fail "dump of a sparse pool"
+(($(stat -c %b sparse) < blocks + 200)) || fail "reading a sparse pool has made $(($(stat -c %b sparse) - blocks)) blocks of it"
+rm sparse
+
 # Damage is told, not executed.
 cp a damaged
 printf 'XXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXX' | dd of=damaged bs=1 seek=0 conv=notrunc status=none
