@@ -9,14 +9,6 @@ namespace ppmm::detail {
 
 // ---- allocating ----------------------------------------------------------------------------------------------------
 
-void arena::no_memory(std::size_t bytes) const {
-  const chunk_space& c = heap_.chunks();
-  throw out_of_pool_memory(fmt::format("{} bytes of pool memory asked for, and no room for them: {} of {} KiB are in no block and no stack{}; free more, "
-                                       "or create a larger pool",
-                                       bytes, (c.total() - c.taken()) * chunk_bytes >> 10, c.total() * chunk_bytes >> 10,
-                                       c.total() > c.taken() && bytes > chunk_bytes ? ", but not in one piece" : ""));
-}
-
 void arena::refuse_free(const void* p, const char* why) { throw invalid_free(fmt::format("cannot free {}: {}", p, why)); }
 
 /// A superblock of an earlier run.
@@ -57,14 +49,14 @@ void arena::refill(bin& b, unsigned size_class) {
   b.current = heap_.more(size_class, *this, slot_, persister_);
   if (b.current == nullptr || !next_word(b)) {
     b.current = nullptr;
-    no_memory(class_layouts[size_class].size);
+    heap_.chunks().no_room(class_layouts[size_class].size, "by a task");
   }
 }
 
 std::byte* arena::allocate_extent(std::size_t bytes, const task_stamp& now) {
   const std::size_t chunks = (bytes + chunk_bytes - 1) / chunk_bytes;
   superblock* s = chunks <= heap_.chunks().total() ? heap_.new_extent(static_cast<std::uint32_t>(chunks), *this, slot_, persister_) : nullptr;
-  if (s == nullptr) no_memory(bytes);
+  if (s == nullptr) heap_.chunks().no_room(bytes, "by a task");
   mark(now);
   s->fresh[0] = 1;
   log_.push_back({s, 0});
@@ -117,6 +109,22 @@ void arena::drain_inbox() {
   for (const noted& n : mail) hand_back(*n.at, n.block);
 }
 
+/// A job that only frees must get on in a full pool. So from its first change on each arena keeps a chunk for either
+/// list, and lets capsules grow to what fits there; without them, to what fits in the areas, with some to spare for the
+/// rest of the task.
+bool arena::is_full_now() {
+  constexpr std::size_t few = redo_words_in_area / 2, many = redo_words_in_chunk / 4;
+  if (limit_ < many) {
+    limit_ = many;
+    for (std::vector<std::uint32_t>& chunks : list_chunks_) {
+      if (chunks.empty())
+        if (const std::uint32_t c = heap_.chunks().take_high(); c != no_chunk) chunks.push_back(c);
+      if (chunks.empty()) limit_ = few;
+    }
+  }
+  return log_.size() + freed_.size() >= limit_;
+}
+
 // ---- commit --------------------------------------------------------------------------------------------------------
 
 bool arena::is_cancelled(const noted& n) const {
@@ -148,7 +156,7 @@ void arena::write_words(redo_area& area, const std::vector<std::uint64_t>& words
   const std::size_t needed = (words.size() - here + redo_words_in_chunk - 1) / redo_words_in_chunk;
   while (chunks.size() < needed) {
     const std::uint32_t c = heap_.chunks().take_high();
-    if (c == no_chunk) no_memory(chunk_bytes);
+    if (c == no_chunk) heap_.chunks().no_room(chunk_bytes, "to note what a task has allocated and freed");
     chunks.push_back(c);
   }
   while (chunks.size() > needed + 1) {

@@ -9,6 +9,7 @@
 #include <ppmm/pmem/instrument.hpp>
 #include <ppmm/pmem/persist.hpp>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <bit>
@@ -53,8 +54,9 @@ class arena {
   /// For more than max_block_bytes: whole chunks.
   std::byte* allocate_extent(std::size_t bytes, const task_stamp& now);
 
-  /// Frees the block that begins at p, as of the capsule's commit. Any worker's. Throws invalid_free.
-  void free(const void* p, const task_stamp& now) {
+  /// Frees the block that begins at p, as of the capsule's commit. Any worker's. Throws invalid_free. `run_once`: nothing
+  /// that the task does can make it be run again (a fault repeats the whole capsule), so there is nothing to take back.
+  void free(const void* p, const task_stamp& now, bool run_once = false) {
     superblock* s = heap_.of(p);
     if (s == nullptr) [[unlikely]]
       s = &adopt(p);
@@ -66,8 +68,9 @@ class arena {
     const noted n{s, static_cast<std::uint32_t>(block)};
     const std::uint64_t bit = std::uint64_t{1} << block % 64;
     if (s->owner == this && (s->fresh[block / 64] & bit) != 0) {
-      if (log_.size() > marked_log_ && log_.back() == n) {  // the task's own last one: as if it had never been
+      if ((log_.size() > marked_log_ || (run_once && !log_.empty())) && log_.back() == n) {  // the task's own last one: as if it had never been
         log_.pop_back();
+        marked_log_ = std::min(marked_log_, log_.size());
         s->fresh[block / 64] &= ~bit;
         hand_back(*s, n.block);
         return;
@@ -100,7 +103,7 @@ class arena {
     return earlier <= log_.size() - earlier ? has(0, earlier) : !has(earlier, log_.size());
   }
   /// So much is noted that the capsule should end soon.
-  bool is_full() const { return log_.size() + freed_.size() >= 2048; }
+  bool is_full() { return log_.size() + freed_.size() >= limit_ && is_full_now(); }
   bool nothing_noted() const { return log_.empty() && freed_.empty(); }
 
   /// Writes what the capsule did to the area and flushes it. The caller's next fence makes it durable; then the record
@@ -146,6 +149,7 @@ class arena {
     marked_freed_ = freed_.size();
   }
   [[gnu::cold]] superblock& adopt(const void* p);
+  [[gnu::cold]] bool is_full_now();
   bool apply();
   void refill(bin& b, unsigned size_class);
   bool next_word(bin& b);
@@ -156,7 +160,6 @@ class arena {
   void write_words(redo_area& area, const std::vector<std::uint64_t>& words, std::vector<std::uint32_t>& chunks);
   bool is_cancelled(const noted& n) const;             // allocated and freed by this capsule
   [[noreturn, gnu::cold]] static void refuse_free(const void* p, const char* why);
-  [[noreturn, gnu::cold]] void no_memory(std::size_t bytes) const;
 
   heap& heap_;
   const unsigned slot_;
@@ -170,7 +173,8 @@ class arena {
   task_stamp marked_;           // the task that noted last; it began at these sizes
   std::size_t marked_log_ = 0, marked_freed_ = 0;
   std::vector<std::uint64_t> words_;
-  std::array<std::vector<std::uint32_t>, 2> list_chunks_;  // of the lists in either area
+  std::array<std::vector<std::uint32_t>, 2> list_chunks_;  // of the lists in either area; one is kept where it can be
+  std::size_t limit_ = 0;       // notes from which on a look is needed whether the list still has room
 
   short_mutex inbox_mutex_;
   std::vector<noted> inbox_;    // own blocks that others freed

@@ -230,7 +230,7 @@ void heap::release(superblock& s) {
 
 // ---- recovery ------------------------------------------------------------------------------------------------------
 
-std::vector<std::uint64_t> heap::read_list(const redo_area& area, std::uint64_t sequence) {
+std::vector<std::uint64_t> read_list(const chunk_space& chunks, const redo_area& area, std::uint64_t sequence) {
   const auto corrupt = [](const std::string& what) {
     throw corrupt_pool(fmt::format("the list of heap changes of a restart record {}; the pool is damaged: `ppmm check` tells more", what));
   };
@@ -241,21 +241,20 @@ std::vector<std::uint64_t> heap::read_list(const redo_area& area, std::uint64_t 
   std::uint64_t next = area.next;
   std::unordered_set<std::uint64_t> seen;  // a forged list may go round for ever
   while (words.size() < area.count) {
-    if (next == 0 || next > numbers_ || chunks_.where().range_of(static_cast<std::uint32_t>(next - 1)) == nullptr || !seen.insert(next).second)
+    if (next == 0 || next > chunks.where().numbers || chunks.where().range_of(static_cast<std::uint32_t>(next - 1)) == nullptr || !seen.insert(next).second)
       corrupt(fmt::format("goes on in chunk {}, which it cannot", next - 1));
     const auto chunk = static_cast<std::uint32_t>(next - 1);
-    chunks_.mark_used(chunk);
-    const auto* from = reinterpret_cast<const std::uint64_t*>(chunks_.where().address(chunk));
+    const auto* from = reinterpret_cast<const std::uint64_t*>(chunks.where().address(chunk));
     next = from[0];
     const std::uint64_t n = std::min<std::uint64_t>(area.count - words.size(), redo_words_in_chunk);
     words.insert(words.end(), from + 1, from + 1 + n);
   }
   if (area.checksum != list_checksum(area, words)) corrupt("does not fit its checksum");
   for (const std::uint64_t w : words) {
-    if (chunks_.where().range_of(redo_chunk(w)) == nullptr) corrupt(fmt::format("names chunk {}, which no block can be in", redo_chunk(w)));
-    const std::uint64_t entry = chunks_.entry(redo_chunk(w)).word.load();
+    if (chunks.where().range_of(redo_chunk(w)) == nullptr) corrupt(fmt::format("names chunk {}, which no block can be in", redo_chunk(w)));
+    const std::uint64_t entry = chunks.entry(redo_chunk(w)).word.load();
     if ((claim_of(entry) & redo_claim_mask) != redo_claim(w)) continue;
-    static_cast<void>(chunks_.bits(redo_chunk(w)));
+    static_cast<void>(chunks.bits(redo_chunk(w)));
     const std::uint32_t blocks = is_kind(entry, chunk_kind::extent) ? 1 : class_layouts[size_class_of(entry)].blocks;
     if (redo_block(w) >= blocks) corrupt(fmt::format("names block {} of a chunk of {}", redo_block(w), blocks));
   }

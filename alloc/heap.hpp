@@ -22,8 +22,6 @@
 
 namespace ppmm {
 
-/// The pool's heap has no room for an allocation: says what was asked for and what is free.
-struct out_of_pool_memory : error { using error::error; };
 /// A free of something that is no allocated block: freed before, or never allocated.
 struct invalid_free : error { using error::error; };
 /// No root of that name, or of another type.
@@ -56,6 +54,9 @@ struct superblock {
   }
 };
 
+/// The words of the list of the record of that sequence, each checked. Changes nothing. Throws corrupt_pool.
+std::vector<std::uint64_t> read_list(const chunk_space& chunks, const redo_area& area, std::uint64_t sequence);
+
 /// What the arenas of one run share.
 class heap {
  public:
@@ -74,8 +75,7 @@ class heap {
   void finish_job(persister& p);
 
   // ---- recovery
-  /// The words of a record's list, each checked. Marks the chunks it is in. Changes nothing durable. Throws corrupt_pool.
-  std::vector<std::uint64_t> read_list(const redo_area& area, std::uint64_t sequence);
+  std::vector<std::uint64_t> read_list(const redo_area& area, std::uint64_t sequence) const { return detail::read_list(chunks_, area, sequence); }
   /// Applies a list once more; flushed, not fenced.
   void replay(const std::vector<std::uint64_t>& words, persister& p);
   /// Empties a list whose bits are durable; flushed, not fenced. All lists are empty before anybody looks at the heap

@@ -4,6 +4,8 @@
 
 #include <fmt/core.h>  // format
 
+#include <algorithm>
+
 namespace ppmm::detail {
 namespace {
 
@@ -36,10 +38,13 @@ void walk_blocks(const chunk_space& chunks, std::uint32_t c, heap_report& report
 
 }  // namespace
 
-heap_report inspect_heap(const chunk_space& chunks, const std::function<void(const heap_block&)>& on_block) {
+heap_report inspect_heap(const chunk_space& chunks, const std::function<void(const heap_block&)>& on_block, const std::vector<chunk_run>* written) {
   heap_report report;
-  for (const heap_place::range& r : chunks.where().ranges)
-    for (std::uint32_t c = r.first; c < r.end; ++c) try {
+  std::vector<chunk_run> all;
+  for (const heap_place::range& r : chunks.where().ranges) all.push_back({r.first, r.end});
+  std::uint32_t from = 0;  // an extent may reach beyond a run
+  for (const chunk_run& run : written != nullptr ? *written : all)
+    for (std::uint32_t c = std::max(run.first, from); c < run.end; from = ++c) try {
         const std::uint64_t word = chunks.entry(c).word.load();
         if (kind_of(word) == 0 && size_class_of(word) == 0) continue;
         const bool has_bits = is_kind(word, chunk_kind::superblock) || is_kind(word, chunk_kind::extent);
@@ -47,9 +52,11 @@ heap_report inspect_heap(const chunk_space& chunks, const std::function<void(con
           report.problems.push_back(fmt::format("chunk {} belongs to job {}, which has not begun yet", c, chunks.entry(c).serial.load()));
         const chunk_use u = chunks.look_at(c);
         if (u.kind == chunk_kind::none || u.head != c) continue;
-        for (std::uint32_t i = 1; i < u.chunks; ++i)
-          if (!is_kind(chunks.entry(c + i).word.load(), chunk_kind::rest) || chunks.entry(c + i).chunks.load() != i)
-            report.problems.push_back(fmt::format("chunk {} is in the middle of an extent that begins in chunk {}, but says otherwise", c + i, c));
+        for (std::uint32_t i = 1; i < u.chunks; ++i) {
+          if (is_kind(chunks.entry(c + i).word.load(), chunk_kind::rest) && chunks.entry(c + i).chunks.load() == i) continue;
+          report.problems.push_back(fmt::format("chunk {} is in the middle of an extent that begins in chunk {}, but says otherwise", c + i, c));
+          break;  // the extent may be said to be as long as the pool
+        }
         walk_blocks(chunks, c, report, on_block);
         c += u.chunks - 1;
       } catch (const corrupt_pool& e) {

@@ -181,6 +181,13 @@ std::uint32_t chunk_space::take_partial(unsigned size_class) {
   return no_chunk;
 }
 
+void chunk_space::no_room(std::uint64_t asked, const char* purpose) const {
+  const std::uint64_t used = taken() * chunk_bytes, all = total_ * chunk_bytes, free = all - used;
+  throw out_of_pool_memory(fmt::format("{} bytes of pool memory are needed {}, and there is no room: {} of {} KiB are in use, {} KiB are free{}", asked, purpose,
+                                       used >> 10, all >> 10, free >> 10, asked <= free ? ", but not in one piece" : ""),
+                           asked, used, free);
+}
+
 std::uint64_t chunk_space::taken() const {
   const std::lock_guard lock(mutex_);
   return taken_count_;

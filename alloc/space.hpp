@@ -6,6 +6,7 @@
 
 #include <ppmm/alloc/classes.hpp>
 #include <ppmm/alloc/layout.hpp>
+#include <ppmm/pmem/errors.hpp>
 #include <ppmm/pmem/instrument.hpp>
 #include <ppmm/pmem/persist.hpp>
 
@@ -15,9 +16,21 @@
 #include <memory>
 #include <mutex>
 #include <new>
+#include <string>
 #include <vector>
 
-namespace ppmm::detail {
+namespace ppmm {
+
+/// The pool has no room: for an allocation, for frames, for what a capsule must note. A job that meets it stands at its
+/// last commits, and goes on when it is run again after `pool::grow`.
+struct out_of_pool_memory : error {
+  out_of_pool_memory(const std::string& what, std::uint64_t asked_, std::uint64_t used_, std::uint64_t free_)
+      : error(what), asked(asked_), used(used_), free(free_) {}
+  std::uint64_t asked;       ///< bytes
+  std::uint64_t used, free;  ///< bytes of the pool's chunks; used is a chunk in which anything is
+};
+
+namespace detail {
 
 /// Zeroed memory that costs nothing until it is touched, however large the pool.
 template <class T>
@@ -90,6 +103,8 @@ class chunk_space {
   std::uint64_t serial() const { return serial_; }
   std::uint64_t total() const { return total_; }
   std::uint64_t taken() const;
+  /// Throws out_of_pool_memory: `asked` bytes for `purpose` are not there. When a take has failed, all is counted.
+  [[noreturn, gnu::cold]] void no_room(std::uint64_t asked, const char* purpose) const;
 
  private:
   bool is_taken(std::uint32_t c) const { return (taken_[c / 64] >> c % 64 & 1) != 0; }
@@ -112,4 +127,5 @@ class chunk_space {
   std::array<std::vector<found>, size_classes> partial_;
 };
 
-}  // namespace ppmm::detail
+}  // namespace detail
+}  // namespace ppmm

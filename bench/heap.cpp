@@ -38,6 +38,24 @@ ppmm::step<void> pairs(ppmm::context& cx, std::uint64_t n) {
   });
 }
 
+/// The same by `with`, a buffer a frame, at the leaves of a tree of forks; and the frames alone.
+template <bool with_buffer>
+ppmm::step<std::uint64_t> leaves(ppmm::context& cx, std::uint64_t n) {
+  if (n > 1)
+    return cx.fork(ppmm::task<leaves<with_buffer>>(n / 2), ppmm::task<leaves<with_buffer>>(n - n / 2))
+        .then([](ppmm::context&, std::uint64_t x, std::uint64_t y) -> ppmm::step<std::uint64_t> { return x + y; });
+  if constexpr (with_buffer)
+    return cx.with<object>(1, [](ppmm::context&, ppmm::array<object> a) -> ppmm::step<std::uint64_t> {
+      keep(a);
+      return 1u;
+    });
+  else
+    return cx.call([](ppmm::context&) -> ppmm::step<std::uint64_t> { return 1u; }).then([](ppmm::context&, std::uint64_t v) -> ppmm::step<std::uint64_t> {
+      keep(v);
+      return v;
+    });
+}
+
 /// 1,000 objects, committed; then all freed, committed.
 struct thousand {
   std::array<ppmm::ptr<object>, 1000> all;
@@ -122,6 +140,8 @@ int main(int argc, char** argv) {
            }) / static_cast<double>(n);
   });
   const auto ours_pair = t.add([&] { return w.compute(ppmm::task<pairs>(n), workers(1)).ns / static_cast<double>(n); });
+  const auto ours_with = t.add([&] { return w.compute(ppmm::task<leaves<true>>(n), workers(1)).ns / static_cast<double>(n); });
+  const auto ours_frames = t.add([&] { return w.compute(ppmm::task<leaves<false>>(n), workers(1)).ns / static_cast<double>(n); });
   const auto malloc_many = t.add([&] {
     return time_ns(1, [&] {
              for (std::uint64_t r = 0; r < rounds; ++r) {
@@ -151,6 +171,8 @@ int main(int argc, char** argv) {
   fmt::print("| an allocation of 48 bytes and its free | time | beside PPMM's durable one |\n| --- | --- | --- |\n");
   row("PPMM, freed by the same task", ours_pair, ours_many);
   row("malloc, freed at once", malloc_pair, ours_many);
+  row("PPMM, cx.with at the leaves of a tree of forks", ours_with, ours_many);
+  row("the tree and its frames alone", ours_frames, ours_many);
   row("PPMM, 1000 allocated, committed, freed, committed", ours_many, ours_many);
   row("malloc, 1000 allocated, then freed", malloc_many, ours_many);
   row("libpmemobj, atomic, 1000 allocated, then freed", obj_atomic, ours_many);

@@ -5,6 +5,7 @@
 #include <libpmemobj.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <cstring>
 #include <mutex>
@@ -211,6 +212,25 @@ void control_plane::put(layout::job_entry job) {
         file_.string(), layout::max_jobs);
   }
   perform_write(*place, job);
+}
+
+/// Invariants after crash: the entry does not count yet. Torn, it announces nothing (its checksum); the file is not longer
+/// than the pool then.
+void control_plane::announce_extension(std::uint64_t bytes) {
+  layout::extension_entry& e = root_->extensions[extensions(*root_)];
+  e.offset = pool_size(*root_);
+  e.size = bytes;
+  e.checksum = checksum_of(e);
+  pmemobj_persist(pool_, &e, sizeof e);
+}
+
+/// Invariants after crash: one word, so the pool has its old size or its new one; the entry was durable before.
+void control_plane::add_extension() {
+  const std::uint64_t n = extensions(*root_) + 1;
+  static_assert(offsetof(layout::control_root, extension_count) % sizeof n == 0);
+  const std::atomic_ref<std::uint64_t> count(root_->extension_count);
+  count.store(n << 32 | n, std::memory_order_release);
+  pmemobj_persist(pool_, &root_->extension_count, sizeof n);
 }
 
 bool control_plane::drop(std::string_view name) {

@@ -38,6 +38,11 @@ class control_plane {
   void put(layout::job_entry job);
   bool drop(std::string_view name);
 
+  /// Notes, durably, that the file may become longer by `bytes`, for a segment that does not count yet.
+  void announce_extension(std::uint64_t bytes);
+  /// It counts, durably. The file is so long.
+  void add_extension();
+
  private:
   control_plane(pmemobjpool* pool, std::filesystem::path file);
   std::optional<std::size_t> index_of(std::string_view name) const;

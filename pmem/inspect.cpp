@@ -48,10 +48,11 @@ pool_report inspect(const std::filesystem::path& file) {
   report.facts = {.format_version = root.version,
                   .max_workers = root.max_workers,
                   .base_address = root.base_address,
-                  .file_size = root.file_size,
+                  .size = detail::pool_size(root),
+                  .first_size = root.file_size,
                   .level = static_cast<durability>(root.durability),
-                  .segments = {}};
-  report.facts->segments.assign(root.segments, root.segments + root.segment_count);
+                  .segments = detail::segments_of(root),
+                  .growths = detail::extensions(root)};
   for (std::size_t i = 0; i < layout::max_jobs; ++i) {
     std::optional<layout::job_entry> job;
     const auto message = failure_of([&] { job = verify.read_job(i); });

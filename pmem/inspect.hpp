@@ -20,9 +20,11 @@ struct pool_facts {
   std::uint32_t format_version = 0;
   std::uint32_t max_workers = 0;
   std::uint64_t base_address = 0;
-  std::uint64_t file_size = 0;  ///< bytes, at creation
+  std::uint64_t size = 0;        ///< bytes of the pool; the file may be longer, where a growth was cut short
+  std::uint64_t first_size = 0;  ///< at creation
   durability level = durability::process;
-  std::vector<layout::segment_entry> segments;
+  std::vector<layout::segment_entry> segments;  ///< the last `growths` of them are what the pool grew by
+  std::size_t growths = 0;
 };
 
 /// A check that failed.

@@ -2,7 +2,8 @@
 ///
 /// A pool file is a libpmemobj pool (layout name `ppmm`). Its root object is the `control_root` below: the control
 /// plane. Its other objects are *segments*: big blocks whose insides belong to the data plane (sched/layout.hpp,
-/// alloc/layout.hpp). Everything here is changed only by libpmemobj transactions, by the process that holds the pool.
+/// alloc/layout.hpp). The job catalog is changed only by libpmemobj transactions, extensions by single words; by the process
+/// that holds the pool.
 #pragma once
 
 #include <cstddef>
@@ -41,7 +42,7 @@ struct job_entry {
   std::uint64_t region;                            // bytes of pool memory handed to the job (sched/region.hpp)
   std::uint64_t input;                             // the user's own mark for what it works on (0: none)
   std::uint8_t result[max_job_result];
-  char text[max_job_text];                         // why it failed
+  char text[max_job_text];                         // why it failed, or stopped
   std::uint64_t checksum;                          // of all above
 };
 static_assert(std::is_trivially_copyable_v<job_entry>);
@@ -52,18 +53,28 @@ struct segment_entry {
   std::uint64_t size;    // bytes; a multiple of 4096
 };
 
+/// What a growth of the pool added: bytes of the file, behind all that was there before.
+struct extension_entry {
+  std::uint64_t offset;    // where the pool ended
+  std::uint64_t size;      // bytes; a multiple of 4096
+  std::uint64_t checksum;  // of both
+};
+inline constexpr std::uint64_t min_extension = std::uint64_t{1} << 20;
+
 /// The root object of the libpmemobj pool.
 struct control_root {
   std::uint64_t magic;
   std::uint32_t version;
   std::uint32_t max_workers;     // worker slots laid out in segment 0
   std::uint64_t base_address;    // where the file is mapped, always
-  std::uint64_t file_size;       // bytes
+  std::uint64_t file_size;       // bytes, at creation
   std::uint32_t durability;      // level asked for at creation (ppmm::durability)
   std::uint32_t segment_count;
   segment_entry segments[max_segments];
   std::uint64_t checksum;        // of all above: written once, at creation
   job_entry jobs[max_jobs];
+  std::uint64_t extension_count;  // {count 32, count 32}: so many of the next are segments as well; one store
+  extension_entry extensions[max_segments];  // the one after those may announce what the file is about to grow by
 };
 /// What the root object takes: one of libpmemobj's chunks (256 KiB), less its header. At the size of `control_root` it
 /// would come from a run of nine chunks, of which nothing else would ever be used.

@@ -115,6 +115,7 @@ mapping::mapping(const descriptor& fd, const std::filesystem::path& file, std::u
     check(pmem2_config_new(&raw_config), file, "libpmem2's configuration");
     const config how(raw_config);
     check(pmem2_config_set_required_store_granularity(how.get(), PMEM2_GRANULARITY_PAGE), file, "granularity");
+    check(pmem2_config_set_length(how.get(), size), file, "length");  // the file is longer where a growth was cut short
     check(pmem2_config_set_vm_reservation(how.get(), reservation_, 0), file, "placing the mapping");
     check(pmem2_map_new(&map_, how.get(), from.get()), file, "mapping");
   } catch (...) {
@@ -148,6 +149,11 @@ granularity mapping::grain() const {
 void (*mapping::flush_function() const)(const void*, std::size_t) { return pmem2_get_flush_fn(map_); }
 
 void (*mapping::drain_function() const)() { return pmem2_get_drain_fn(map_); }
+
+bool can_be_mapped(std::uint64_t address, std::size_t size) {
+  constexpr std::uint64_t end = std::uint64_t{1} << 47;
+  return size <= end && address <= end - size && is_free(address, size);
+}
 
 std::uint64_t free_address(std::uint64_t from, std::size_t size) {
   constexpr std::uint64_t step = std::uint64_t{1} << 30;

@@ -19,7 +19,7 @@ void check_level(durability level, const file_system& where, const std::filesyst
 
 class mapping {
  public:
-  /// Maps the whole file at `address`, shared. The file is not changed. Throws address_taken, durability_refused,
+  /// Maps the first `size` bytes of the file at `address`, shared. The file is not changed. Throws address_taken, durability_refused,
   /// pool_error. While it maps, PMEM2_FORCE_GRANULARITY is out of the environment or, for `emulated`, in it.
   mapping(const descriptor& fd, const std::filesystem::path& file, std::uint64_t address, std::size_t size,
           durability level);
@@ -41,6 +41,9 @@ class mapping {
   std::size_t size_;
   std::size_t rest_ = 0;  // bytes behind the mapping that libpmem2 has taken as well
 };
+
+/// Nothing is mapped where a pool of that size at that address would go.
+bool can_be_mapped(std::uint64_t address, std::size_t size);
 
 /// The first address from `from` on, in steps of 1 GiB, where `size` bytes can be mapped now; 0 if there is none.
 std::uint64_t free_address(std::uint64_t from, std::size_t size);

@@ -2,10 +2,9 @@
 #include <ppmm/pmem/file.hpp>
 #include <ppmm/pmem/mapping.hpp>
 #include <ppmm/pmem/new_file.hpp>
+#include <ppmm/pmem/opening_lock.hpp>
 #include <ppmm/pmem/pool.hpp>
 #include <ppmm/pmem/verify.hpp>
-
-#include <sys/file.h>
 
 #include <atomic>
 #include <cerrno>
@@ -22,15 +21,13 @@ struct pool::impl {
       : file(std::move(name)), where(std::move(file_system)), control(std::move(opened)), data(std::move(mapped)) {
     const layout::control_root& root = control.root();
     max_workers = root.max_workers;
-    for (std::uint32_t i = 0; i < root.segment_count; ++i) {
-      segments.emplace_back(data->base() + root.segments[i].offset, root.segments[i].size);
-    }
+    for (const auto& [offset, size] : detail::segments_of(root)) segments.emplace_back(data->base() + offset, size);
     medium = {.level = level,
               .grain = data->grain(),
               .flush = data->flush_function(),
               .drain = data->drain_function(),
               .base = reinterpret_cast<std::uintptr_t>(data->base()),
-              .size = root.file_size,
+              .size = detail::pool_size(root),
               .failed = &failed};
   }
 
@@ -49,7 +46,6 @@ struct pool::impl {
 namespace {
 
 constexpr std::size_t page = 4096;
-constexpr std::size_t max_size = std::size_t{1} << 40;  // 64 segments of 16 GiB
 constexpr std::uint32_t most_workers = 1024;
 
 /// The size that the file will have.
@@ -58,8 +54,8 @@ std::size_t checked_size(const std::filesystem::path& file, const pool_options& 
     fail<pool_too_small>("{}: expected a size of at least {} bytes, found {}. Ask for more", file.string(),
                          pool::min_size, options.size);
   }
-  if (options.size > max_size) {
-    fail<pool_error>("{}: expected a size of at most {} bytes, found {}. Ask for less", file.string(), max_size,
+  if (options.size > pool::max_size) {
+    fail<pool_error>("{}: expected a size of at most {} bytes, found {}. Ask for less", file.string(), pool::max_size,
                      options.size);
   }
   if (options.max_workers == 0 || options.max_workers > most_workers) {
@@ -79,23 +75,6 @@ std::size_t checked_size(const std::filesystem::path& file, const pool_options& 
   }
   return size;
 }
-
-/// Holds the pool's lock while a file is looked at, in the way libpmemobj takes it. Throws pool_in_use.
-class opening_lock {
- public:
-  opening_lock(const detail::descriptor& fd, const std::filesystem::path& file) : fd_(fd) {
-    if (::flock(fd_.get(), LOCK_EX | LOCK_NB) == 0) return;
-    const auto holder = detail::holder_of(fd);
-    fail<pool_in_use>("{}: expected a pool that nobody has open, found it held by {}. Close it there, or wait",
-                      file.string(), holder ? fmt::format("process {}", *holder) : "a process");
-  }
-  ~opening_lock() { ::flock(fd_.get(), LOCK_UN); }
-  opening_lock(const opening_lock&) = delete;
-  opening_lock& operator=(const opening_lock&) = delete;
-
- private:
-  const detail::descriptor& fd_;
-};
 
 }  // namespace
 
@@ -122,7 +101,9 @@ pool pool::create(const std::filesystem::path& file, const pool_options& options
                                    .segment_count = 0,
                                    .segments = {},
                                    .checksum = 0,
-                                   .jobs = {}};
+                                   .jobs = {},
+                                   .extension_count = 0,
+                                   .extensions = {}};
   auto control = detail::control_plane::create(made.fd(), file, facts);
   auto whole = std::make_unique<impl>(file, where, std::move(control), std::move(mapped), level);
   made.publish(level == durability::power);
@@ -136,13 +117,13 @@ pool pool::open(const std::filesystem::path& file, const pool_options& options) 
   durability level;
   {
     // Whatever can be wrong is found in here, by looking. libpmemobj writes as soon as it opens.
-    const opening_lock lock(fd, file);
+    const detail::opening_lock lock(fd, file);
     detail::verifier verify(fd, file);
     verify.run_all();
     const layout::control_root& root = verify.root();
     level = options.level.value_or(static_cast<durability>(root.durability));
     detail::check_level(level, where, file);
-    mapped = std::make_unique<detail::mapping>(fd, file, root.base_address, root.file_size, level);
+    mapped = std::make_unique<detail::mapping>(fd, file, root.base_address, detail::pool_size(root), level);
   }
   auto control = detail::control_plane::open(fd, file);
   return pool(std::make_unique<impl>(file, where, std::move(control), std::move(mapped), level));

@@ -38,6 +38,7 @@ struct pool_options {
 class pool {
  public:
   static constexpr std::size_t min_size = std::size_t{16} << 20;
+  static constexpr std::size_t max_size = std::size_t{1} << 40;
   /// Free in ordinary processes and in the address maps of AddressSanitizer and ThreadSanitizer alike.
   static constexpr std::uint64_t default_address = 0x5500'0000'0000;
 
@@ -59,6 +60,14 @@ class pool {
 
   /// open(), or create() if there is no such file.
   static pool open_or_create(const std::filesystem::path& file, const pool_options& options = {});
+
+  /// Makes the pool `size` bytes large, rounded up to pages: what is added, at least 1 MiB, is one segment more, zero. The
+  /// pool stays at its address; what is in it, an unfinished job too, stays as it is, and finds the new room when it is
+  /// opened. Nobody may have it open. Gives its size then; if that is what it has, nothing is done. After a crash at any
+  /// moment the pool has its old size or the new one; at level `power` the new one is on the disk on return. `sparse`: as
+  /// in pool_options. Throws what open() throws; disk_full; pool_error for a size out of range, and for a pool that has
+  /// grown too often (64 segments). Cost: 10 ms, and the file system's for the space.
+  static std::size_t grow(const std::filesystem::path& file, std::size_t size, bool sparse = false);
 
   /// A pool that was moved from can only be destroyed or assigned to.
   pool(pool&&) noexcept;

@@ -38,6 +38,39 @@ std::uint64_t checksum_of(const layout::control_root& root) {
   return checksum(&root, offsetof(layout::control_root, checksum));
 }
 
+std::uint64_t checksum_of(const layout::extension_entry& extension) {
+  return checksum(&extension, offsetof(layout::extension_entry, checksum));
+}
+
+std::size_t extensions(const layout::control_root& root) { return static_cast<std::uint32_t>(root.extension_count); }
+
+std::uint64_t pool_size(const layout::control_root& root) {
+  const std::size_t n = extensions(root);
+  return n == 0 ? root.file_size : root.extensions[n - 1].offset + root.extensions[n - 1].size;
+}
+
+std::vector<layout::segment_entry> segments_of(const layout::control_root& root) {
+  std::vector<layout::segment_entry> all(root.segments, root.segments + root.segment_count);
+  for (std::size_t i = 0; i < extensions(root); ++i) all.push_back({root.extensions[i].offset, root.extensions[i].size});
+  return all;
+}
+
+namespace {
+
+/// It continues a pool of that many bytes.
+bool continues(const layout::extension_entry& e, std::uint64_t size) {
+  return e.checksum == checksum_of(e) && e.offset == size && e.size % page == 0 && e.size >= layout::min_extension && size <= pool::max_size &&
+         e.size <= pool::max_size - size;
+}
+
+}  // namespace
+
+std::optional<std::uint64_t> announced_size(const layout::control_root& root) {
+  const std::size_t n = extensions(root);
+  if (n == layout::max_segments || !continues(root.extensions[n], pool_size(root))) return std::nullopt;
+  return pool_size(root) + root.extensions[n].size;
+}
+
 std::uint64_t checksum_of(const layout::job_entry& job) {
   return checksum(&job, offsetof(layout::job_entry, checksum));
 }
@@ -50,6 +83,7 @@ const std::vector<verifier::check>& verifier::checks() {
       {"libpmemobj header", &verifier::check_header, true},
       {"libpmemobj descriptor", &verifier::check_descriptor, true},
       {"control root", &verifier::check_root, true},
+      {"growths", &verifier::check_extensions, true},
       {"file size", &verifier::check_size, true},
       {"segment table", &verifier::check_segments, true},
       {"libpmemobj heap", &verifier::check_heap, false},
@@ -180,31 +214,50 @@ void verifier::check_root() {
   root_ = std::move(root);
 }
 
+void verifier::check_extensions() {
+  const layout::control_root& root = *root_;
+  const std::size_t n = extensions(root);
+  if (root.extension_count >> 32 != n || n > layout::max_segments)
+    fail<corrupt_pool>("{}: expected a number of growths, found {:#x}. {}", name_, root.extension_count, restore);
+  std::uint64_t size = root.file_size;
+  for (std::size_t i = 0; i < n; ++i) {
+    const layout::extension_entry& e = root.extensions[i];
+    if (!continues(e, size))
+      fail<corrupt_pool>("{}: expected growth {} to continue a pool of {} bytes, found {} bytes at {:#x}, with checksum {:#x}. {}", name_, i, size, e.size,
+                         e.offset, e.checksum, restore);
+    size += e.size;
+  }
+}
+
 void verifier::check_size() {
   const layout::control_root& root = *root_;
   if (root.file_size < pool::min_size) {
     fail<pool_too_small>("{}: expected a pool of at least {} bytes, found one of {}. Create a bigger one", name_,
                          pool::min_size, root.file_size);
   }
-  if (root.file_size > file_size_) {
-    fail<truncated_pool>("{}: expected {} bytes, found {}. {}", name_, root.file_size, file_size_, restore);
+  if (root.file_size > pool::max_size) {
+    fail<corrupt_pool>("{}: expected a pool of at most {} bytes, found one of {}. {}", name_, pool::max_size, root.file_size, restore);
   }
-  if (root.file_size != file_size_ || root.file_size != descriptor_.heap_offset + descriptor_.heap_size) {
-    fail<corrupt_pool>("{}: expected {} bytes as at its creation, found {} (libpmemobj: {}). {}", name_, root.file_size,
+  const std::uint64_t size = pool_size(root);
+  if (size > file_size_) {
+    fail<truncated_pool>("{}: expected {} bytes, found {}. {}", name_, size, file_size_, restore);
+  }
+  // Longer it is only where a growth was cut short: what it added counts for nothing yet.
+  if (file_size_ > announced_size(root).value_or(size) || root.file_size != descriptor_.heap_offset + descriptor_.heap_size) {
+    fail<corrupt_pool>("{}: expected {} bytes, {} of them as at its creation, found {} (libpmemobj: {}). {}", name_, size, root.file_size,
                        file_size_, descriptor_.heap_offset + descriptor_.heap_size, restore);
   }
-  if (root.base_address % page != 0 ||
-      !inside(root.base_address, root.file_size, lowest_address, end_of_user_addresses)) {
-    fail<corrupt_pool>("{}: expected a page address of this machine to map {} bytes at, found {:#x}. {}", name_,
-                       root.file_size, root.base_address, restore);
+  if (root.base_address % page != 0 || !inside(root.base_address, size, lowest_address, end_of_user_addresses)) {
+    fail<corrupt_pool>("{}: expected a page address of this machine to map {} bytes at, found {:#x}. {}", name_, size,
+                       root.base_address, restore);
   }
 }
 
 void verifier::check_segments() {
   const layout::control_root& root = *root_;
-  if (root.segment_count == 0 || root.segment_count > layout::max_segments) {
-    fail<corrupt_pool>("{}: expected 1 to {} segments, found {}. {}", name_, layout::max_segments, root.segment_count,
-                       restore);
+  if (root.segment_count == 0 || root.segment_count > layout::max_segments - extensions(root)) {
+    fail<corrupt_pool>("{}: expected 1 to {} segments, found {} and {} growths. {}", name_, layout::max_segments,
+                       root.segment_count, extensions(root), restore);
   }
   std::uint64_t free_from = 0;  // segments stand in the order of their offsets
   for (std::uint32_t i = 0; i < root.segment_count; ++i) {
@@ -242,9 +295,14 @@ void verifier::check_heap() {
       fail<corrupt_pool>("{}: expected {} chunks in zone {} of libpmemobj's heap, found {}. {}", name_, chunks, z,
                          zone.chunks, restore);
     }
+    std::array<format::chunk_header, 512> some;  // a page of them, from `first` on
+    std::uint64_t first = chunks;
     for (std::uint64_t c = 0; c < chunks;) {
-      const auto chunk =
-          read<format::chunk_header>(format::zone_offset(z) + sizeof(zone) + c * sizeof(format::chunk_header));
+      if (c < first || c - first >= some.size()) {
+        first = c;
+        read_at(fd_, file_, format::zone_offset(z) + sizeof(zone) + c * sizeof(some[0]), some.data(), std::min<std::uint64_t>(some.size(), chunks - c) * sizeof(some[0]));
+      }
+      const format::chunk_header chunk = some[c - first];
       if (chunk.type == 0 || chunk.type >= format::chunk_type_end || (chunk.flags & ~format::chunk_flags_valid) != 0 ||
           chunk.chunks == 0 || chunk.chunks > chunks - c) {
         fail<corrupt_pool>(

@@ -46,6 +46,7 @@ class verifier {
   void check_descriptor();
   void check_size();
   void check_root();
+  void check_extensions();
   void check_segments();
   void check_heap();
   void check_logs();
@@ -67,8 +68,16 @@ class verifier {
 /// index, for one that is neither.
 bool check_job(const layout::job_entry& job, std::size_t index, const std::filesystem::path& file);
 
-/// The checksum that belongs into `root.checksum`, `job.checksum`.
+/// What a root says that has passed the checks: growths that count, the pool's bytes, the segments of creation and growths.
+std::size_t extensions(const layout::control_root& root);
+std::uint64_t pool_size(const layout::control_root& root);
+std::vector<layout::segment_entry> segments_of(const layout::control_root& root);
+/// The size that a growth which did not get to its end has announced; none if there was none.
+std::optional<std::uint64_t> announced_size(const layout::control_root& root);
+
+/// The checksum that belongs into `root.checksum`, `extension.checksum`, `job.checksum`.
 std::uint64_t checksum_of(const layout::control_root& root);
+std::uint64_t checksum_of(const layout::extension_entry& extension);
 std::uint64_t checksum_of(const layout::job_entry& job);
 
 }  // namespace ppmm::detail

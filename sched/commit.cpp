@@ -144,6 +144,7 @@ void worker::persist_record(restart& r) {
 
 void worker::settle() {
   watch::capsule_over();
+  scratch_.end();
   touched_.clear();
   touched_slots_.clear();
   written_.clear();

@@ -75,6 +75,8 @@ template <class Left, class Right>
 class fork_call;
 template <class Child>
 class child_call;
+template <class T>
+struct without;
 
 }  // namespace detail
 
@@ -137,8 +139,8 @@ class context {
 
   /// `n` objects of the pool's heap, not initialised: written through a view. Allocated when this capsule commits, so a
   /// repeated capsule does not leak. They last until they are freed or the job ends; beyond it, if the job finishes and
-  /// has set a root. Throws out_of_pool_memory, which fails the job. Cost: some ns; more than 32 KiB: whole chunks of 64
-  /// KiB, and some fences.
+  /// has set a root. Throws out_of_pool_memory, at which the job stops, to go on in a larger pool. Cost: some ns; more than
+  /// 32 KiB: whole chunks of 64 KiB, and some fences.
   template <class T>
   array<T> alloc(std::size_t n) {
     static_assert(std::is_trivially_copyable_v<T>, "objects in a pool must be trivially copyable");
@@ -162,6 +164,13 @@ class context {
   void free(ptr<T> p) {
     if (p) free_block(p.address());
   }
+  /// Runs `body(cx, a)` with an array of `n` objects of the pool's heap that lasts as long as the body's frame: not
+  /// initialised, written through views, also across capsules and by the body's children, and freed when the body's value
+  /// is there, which is passed on. `body` is a closure, or a task<f>(…) that lacks its last argument. Must be what the
+  /// calling task returns. Throws out_of_pool_memory. Cost: as alloc, free and a call.
+  template <class T, durable_value Body>
+  auto with(std::size_t n, const Body& body);
+
   /// The pool's root of that name is `a`, as of the end of this job: then all that the job allocated and did not free
   /// stays. If the job fails, the root is what it was. `find_root` reads it. Throws root_error.
   template <class T>
@@ -179,6 +188,19 @@ class context {
   void set_root(std::string_view name, ptr<T> p) {
     set_root(name, array<T>(p));
   }
+
+  /// `n` objects of ephemeral memory, not initialised, until this capsule ends: for what a task needs between two of its
+  /// safe points. A fork, call, tail or turn may end the capsule; then the memory is given to others, and in builds with
+  /// assertions or AddressSanitizer whoever still uses it is found out. So it is never captured, passed on, or kept from
+  /// turn to turn. Throws error where the machine has not so much, which fails the job. Cost: some ns; no flush. More
+  /// than 32 KiB: what operator new takes.
+  template <class T>
+  std::span<T> scratch(std::size_t n) {
+    static_assert(std::is_trivially_copyable_v<T> && std::is_trivially_destructible_v<T>, "nobody destroys what is in scratch memory");
+    if (n > ~std::size_t{0} / 2 / sizeof(T)) n = ~std::size_t{0} / 2 / sizeof(T);  // refused, with its size
+    return {reinterpret_cast<T*>(scratch_bytes(n * sizeof(T), alignof(T))), n};
+  }
+  std::span<std::byte> scratch(std::size_t bytes) { return scratch<std::byte>(bytes); }
 
   /// Opens a view for updating in place: what stands there is saved, durably, before this returns. Cost: one fence and
   /// two copies (no fence for what this capsule has allocated; nothing for what this task has). Throws error if the view is not in the pool.
@@ -246,6 +268,8 @@ class context {
   context& operator=(const context&) = delete;
 
  private:
+  template <class>
+  friend struct detail::without;
   template <class, class>
   friend class detail::fork_call;
   template <class>
@@ -300,12 +324,13 @@ class context {
     detail::watch::allocated(p);
     return p;
   }
-  void free_block(const void* p) {
+  void free_block(const void* p, bool run_once = false) {
     if (arena_->is_full()) [[unlikely]]
       commit_next();
     detail::watch::freed(p);
-    arena_->free(p, stamp());
+    arena_->free(p, stamp(), run_once);
   }
+  std::byte* scratch_bytes(std::size_t bytes, std::size_t alignment);
   void put_root(std::string_view name, std::uintptr_t address, std::uint64_t count, const char* type, std::uint64_t bytes);
   detail::root_value get_root(std::string_view name, const char* type, std::uint64_t bytes) const;
   void note_read(const void* p, std::size_t n);
@@ -536,6 +561,39 @@ step<task_result<Next>> context::tail(const Next& next) {
   if (--fuel_ < 0) [[unlikely]]
     if (!poll_task(detail::ref(next))) return step<task_result<Next>>::detached();
   return detail::restartable<Next>([&] { return next(*this); }, [&, at = cur_] { commit_task(detail::ref(next), detail::place(at)); });
+}
+
+namespace detail {
+/// A body that lacks its array, and the array.
+template <class Body, class T>
+struct body_with {
+  [[no_unique_address]] Body body;
+  array<T> memory;
+  auto operator()(context& cx) const { return body(cx, memory); }
+};
+/// The continuation that frees it. Opens no view, so it is not run again but with its capsule.
+template <class T>
+struct without {
+  array<T> memory;
+  template <class R>
+  step<R> operator()(context& cx, const R& value) const {
+    give_back(cx);
+    return value;
+  }
+  step<void> operator()(context& cx) const {
+    give_back(cx);
+    return {};
+  }
+  void give_back(context& cx) const {
+    if (!memory.empty()) cx.free_block(memory.address(), true);
+  }
+};
+}  // namespace detail
+
+template <class T, durable_value Body>
+auto context::with(std::size_t n, const Body& body) {
+  const array<T> memory = alloc<T>(n);
+  return call(detail::body_with<Body, T>{body, memory}).then(detail::without<T>{memory});
 }
 
 namespace detail {

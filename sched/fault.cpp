@@ -68,6 +68,7 @@ void worker::forget() {
   fresh_.clear();
   persister_.forget();
   undo_.forget();
+  scratch_.lose();
 
   cx_.~context();
   ::new (&cx_) context(*this, arena_);

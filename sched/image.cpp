@@ -50,22 +50,26 @@ image::image(const pool& p, std::uint64_t region_bytes)
   slots_ = reinterpret_cast<exposure_slot*>(first.data() + worker_count_ * sizeof(worker_slot));
   heap_ = heap_place_in(p.base(), p.size(), segments, worker_count_);
 
-  // The region is at the end of the largest segment, page-aligned; the same bytes ask for the same place every time.
-  std::size_t largest = 0;
+  // The region is at the end of the first segment that has room, page-aligned: the same bytes ask for the same place
+  // every time, also after the pool has grown, which adds segments at the end.
   const auto end_of_segment = [&](std::size_t s) { return reinterpret_cast<std::uintptr_t>(segments[s].data()) + segments[s].size(); };
   const auto room = [&](std::size_t s) {
-    const std::uintptr_t from = round_up(table_at(segments[s], s == 0 ? fixed : 0) + table_bytes(segments[s]), chunk_bytes);
+    const std::uintptr_t from = round_up(table_at(segments[s], s == 0 ? fixed : 0) + table_bytes(segments[s]), chunk_bytes) +
+                                (s == 0 ? min_chunks * chunk_bytes : 0);
     return end_of_segment(s) > from ? end_of_segment(s) - from : 0;
   };
+  std::size_t chosen = 0, largest = 0;
+  const std::uint64_t taken = round_up(region_bytes, 4096);
+  const auto fits = [&](std::size_t s) { return region_bytes <= room(s) && taken <= room(s); };  // taken may have overflowed
   for (std::size_t s = 1; s < segments.size(); ++s)
     if (room(s) > room(largest)) largest = s;
-  const std::uint64_t taken = round_up(region_bytes, 4096);
-  const std::uint64_t reserve = segments.size() == 1 || largest == 0 ? min_chunks * chunk_bytes : 0;
-  if (region_bytes > 0 && (region_bytes > room(largest) || taken + reserve > room(largest)))
-    throw pool_too_small(fmt::format("{}: the job needs {} bytes of pool memory in one piece, the pool has {}; create a larger pool",
-                                     p.file().string(), region_bytes, room(largest) - std::min(room(largest), reserve)));
+  while (chosen < segments.size() && !fits(chosen)) ++chosen;
+  if (chosen == segments.size())
+    throw pool_too_small(fmt::format("{}: the job needs {} bytes of pool memory in one piece, the pool has {}; create a larger pool, or make this one larger "
+                                     "by as much (`ppmm grow {} SIZE`)",
+                                     p.file().string(), region_bytes, room(largest), p.file().string()));
   if (taken == 0) return;
-  const std::uintptr_t region = end_of_segment(largest) - taken;
+  const std::uintptr_t region = end_of_segment(chosen) - taken;
   region_ = {reinterpret_cast<std::byte*>(region), region_bytes};
   for (heap_place::range& r : heap_.ranges)
     if (const auto last = static_cast<std::uint32_t>((region - base_) / chunk_bytes); last >= r.first && last < r.end) r.last = last;

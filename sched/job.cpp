@@ -273,7 +273,8 @@ worker* team::living_in(unsigned slot) const {
   return nullptr;
 }
 
-/// A failed medium is no fault of the job's: it can be resumed. Anything else would come again, so the job fails.
+/// A failed medium is no fault of the job's: it can be resumed. So it can where the pool was too small, once it was grown.
+/// Anything else would come again, so the job fails.
 void team::fail(std::exception_ptr cause) noexcept {
   const std::lock_guard lock(failure_mutex);
   if (failed.load()) return;
@@ -285,6 +286,11 @@ void team::fail(std::exception_ptr cause) noexcept {
     medium_failure = cause;
   } catch (const std::system_error&) {
     medium_failure = cause;
+  } catch (const out_of_pool_memory& e) {
+    if (e.asked < pool::max_size)
+      no_room = e;
+    else
+      failure = fmt::format("{}; no pool can be so large", e.what());
   } catch (const std::exception& e) {
     failure = e.what();
   } catch (...) {
@@ -339,6 +345,7 @@ void run_job(pool& p, std::string_view name, const root_task& root, const run_op
   for (unsigned i = 0; i < n; ++i) t.victims.push_back(numa::topology::this_machine().victims(plan, i));
   entry.workers = std::max(entry.workers, asked);
   if (resuming) ++entry.resumed;
+  copy_text(entry.text, "");
   p.put_job(entry);
   if (resuming && options.on_resume) options.on_resume(found);
 
@@ -363,6 +370,14 @@ void run_job(pool& p, std::string_view name, const root_task& root, const run_op
     return;
   }
   if (t.medium_failure) std::rethrow_exception(t.medium_failure);
+  if (const auto& e = t.no_room) {
+    copy_text(entry.text, e->what());
+    p.put_job(entry);
+    throw out_of_pool_memory(fmt::format("job \"{}\" is out of memory: {}. All its commits stand: make the pool larger (`ppmm grow {} SIZE`, pool::grow) and run "
+                                         "it again to go on, or drop it",
+                                         entry.name, e->what(), p.file().string()),
+                             e->asked, e->used, e->free);
+  }
   if (t.failed) {
     entry.state = layout::job_state::failed;
     entry.ended_ns = wall_clock_ns();

@@ -29,7 +29,7 @@ namespace ppmm {
 struct job_mismatch : error { using error::error; };
 /// The pool holds another job that is not finished.
 struct job_unfinished : error { using error::error; };
-/// A task threw, or the job ran out of memory; the text is what the task's exception said. The job stays failed until it is dropped.
+/// A task threw; the text is what its exception said. The job stays failed until it is dropped.
 struct job_failed : error { using error::error; };
 /// The stop token was raised: everything is committed, run again to go on.
 struct job_interrupted : error { using error::error; };
@@ -107,8 +107,8 @@ root_value find_root(const pool& p, std::string_view name, const char* type, std
 
 /// Runs the job of that name to its end and gives its result: starts it, resumes it, or, if it is finished, gives the
 /// stored result. Durable on return: the result and all the job wrote.
-/// Throws bad_option, job_mismatch, job_unfinished, job_failed, job_interrupted, workers_lost, type_clash, corrupt_pool,
-/// medium_error.
+/// Throws bad_option, job_mismatch, job_unfinished, job_failed, type_clash, corrupt_pool; where all commits stand and the
+/// job goes on when it is run again: job_interrupted, workers_lost, medium_error, and out_of_pool_memory (grow the pool).
 template <task_like Task>
 auto run(pool& p, std::string_view name, const Task& task, const run_options& options = {}) {
   using result = typename step<task_result<Task>>::value_type;

@@ -51,6 +51,11 @@ void context::deliver(place to, const void* value, std::size_t bytes) {
 }
 
 void context::advance(std::uint64_t units) { worker_->progress_ += units; }
+std::byte* context::scratch_bytes(std::size_t bytes, std::size_t alignment) {
+  detail::scratch_memory& scratch = worker_->scratch_;
+  if (scratch.is_full()) commit_next();
+  return scratch.take(bytes, alignment);
+}
 void context::put_root(std::string_view name, std::uintptr_t address, std::uint64_t count, const char* type, std::uint64_t bytes) {
   worker_->access();
   worker_->team_.objects.set_root(name, address, count, detail::hash_of_name(type), bytes, worker_->persister_);

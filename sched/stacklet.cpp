@@ -2,8 +2,6 @@
 
 #include <ppmm/sched/frame.hpp>
 
-#include <fmt/core.h>  // format
-
 #include <utility>
 
 namespace ppmm::detail {
@@ -15,12 +13,9 @@ constexpr std::size_t cached_chunks = 8;
 
 chunk_pool::chunk_pool(chunk_space& space) : space_(space), below_(lazy_zeros<std::uint32_t>(space.where().numbers)) {}
 
-std::uint32_t chunk_pool::take() {
+std::uint32_t chunk_pool::take(const char* purpose) {
   const std::uint32_t c = space_.take_high();
-  if (c == no_chunk)
-    throw out_of_stack_memory(fmt::format("the recursion needs more stack memory than the pool has: all {} MiB are in use; create a larger pool, or fork and "
-                                          "call less deeply",
-                                          space_.total() * chunk_bytes >> 20));
+  if (c == no_chunk) space_.no_room(chunk_bytes, purpose);
   return c;
 }
 

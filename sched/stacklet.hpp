@@ -5,7 +5,6 @@
 #pragma once
 
 #include <ppmm/alloc/space.hpp>
-#include <ppmm/pmem/errors.hpp>
 #include <ppmm/sched/image.hpp>
 
 #include <cstdint>
@@ -13,22 +12,15 @@
 #include <utility>
 #include <vector>
 
-namespace ppmm {
-
-/// The job's recursion is deeper than the pool has memory for.
-struct out_of_stack_memory : error {
-  using error::error;
-};
-
-namespace detail {
+namespace ppmm::detail {
 
 /// The stacklets' chunks: below which other chunk of its stacklet each one stands. Taken from the pool's high end.
 class chunk_pool {
  public:
   explicit chunk_pool(chunk_space& space);
 
-  /// A free chunk. Throws out_of_stack_memory.
-  std::uint32_t take();
+  /// A free chunk. Throws out_of_pool_memory.
+  std::uint32_t take(const char* purpose = "for the frames of a recursion (it may be too deep)");
   void give_back(std::uint32_t chunk) { space_.give_back(chunk); }
 
   /// The next lower chunk of the same stacklet. Belongs to whoever has the stacklet.
@@ -67,7 +59,7 @@ class stacklet {
   /// The last record reaches no frame of this stacklet.
   void stand_on_base();
 
-  /// Room for a frame that does not fit where the last one went. Throws out_of_stack_memory.
+  /// Room for a frame that does not fit where the last one went. Throws out_of_pool_memory.
   std::byte* grow(std::size_t bytes);
   /// A committed frame was popped, with all above it; its parent in this stacklet, or nullptr.
   void open_gap(const frame* popped, const frame* parent);
@@ -103,5 +95,4 @@ class stacklet {
   std::vector<std::uint32_t> cache_;
 };
 
-}  // namespace detail
-}  // namespace ppmm
+}  // namespace ppmm::detail

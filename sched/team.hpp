@@ -78,6 +78,7 @@ struct team {
   std::mutex failure_mutex;
   std::string failure;                                            // what the first task that threw said
   std::exception_ptr medium_failure;                              // the medium failed: the job is not to blame
+  std::optional<out_of_pool_memory> no_room;                      // the job can go on in a larger pool
   std::vector<std::byte> result;
 
   bool over() const {

@@ -31,7 +31,7 @@ class undo_log {
  public:
   undo_log(unsigned slot, const image& img, chunk_pool& chunks, persister& p) : slot_(slot), image_(img), chunks_(chunks), persister_(p) {}
 
-  /// Saves [p, p + n), durably on return; `sequence` is that of the newest record. Throws out_of_stack_memory. Cost: one
+  /// Saves [p, p + n), durably on return; `sequence` is that of the newest record. Throws out_of_pool_memory. Cost: one
   /// fence, a copy.
   void save(const void* p, std::size_t n, std::uint64_t sequence);
 

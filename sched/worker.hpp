@@ -11,6 +11,7 @@
 #include <ppmm/sched/context.hpp>
 #include <ppmm/sched/deque.hpp>
 #include <ppmm/sched/record.hpp>
+#include <ppmm/sched/scratch.hpp>
 #include <ppmm/sched/stacklet.hpp>
 #include <ppmm/sched/team.hpp>
 #include <ppmm/sched/undo.hpp>
@@ -171,6 +172,7 @@ class alignas(64) worker : strand_state {
   persister persister_;
   arena arena_;                            // its superblocks are books: see below
   undo_log undo_;
+  scratch_memory scratch_;                 // its blocks stay; what is in them is lost with the capsule
   std::uintptr_t stack_low_ = 0;           // of the C++ stack: below this a strand is detached
 
   // The team's books, as far as they are kept here: whose what is. They outlive a fault.

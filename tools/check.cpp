@@ -141,8 +141,12 @@ void check_data_plane(const pool_report& report, std::vector<std::string>& probl
         e.generation > detail::max_generation || e.right >> 32 > e.generation)
       check.problems.push_back(fmt::format("exposure slot {}: its words contradict each other", s));
   const detail::heap_report heap = reader.heap(running == report.jobs.end() ? 0 : running->serial);
-  for (const std::string& p : heap.problems) problems.push_back("heap: " + p);
-  if (heap.problems.empty()) fmt::print("  heap of {} block{}: good\n", heap.blocks, heap.blocks == 1 ? "" : "s");
+  std::size_t lists = 0;
+  auto wrong = reader.list_problems(running == report.jobs.end() ? 0 : running->serial, lists);
+  wrong.insert(wrong.end(), heap.problems.begin(), heap.problems.end());
+  for (const std::string& p : wrong) problems.push_back("heap: " + p);
+  if (wrong.empty())
+    fmt::print("  heap of {} block{}, {} list{} of changes: good\n", heap.blocks, heap.blocks == 1 ? "" : "s", lists, lists == 1 ? "" : "s");
   problems.insert(problems.end(), check.problems.begin(), check.problems.end());
   if (check.problems.empty())
     fmt::print("  restart records of {} worker slots, {} exposure slots, {} frames in {} strand{}: good\n",

@@ -11,6 +11,7 @@ void add_sort(CLI::App& app);
 void add_fib(CLI::App& app);
 void add_nqueens(CLI::App& app);
 void add_create(CLI::App& app);
+void add_grow(CLI::App& app);
 void add_info(CLI::App& app);
 void add_check(CLI::App& app);
 void add_dump(CLI::App& app);

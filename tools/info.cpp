@@ -56,6 +56,8 @@ void describe_facts(const pool_facts& facts) {
   std::uint64_t all = 0;
   for (const auto& s : facts.segments) all += s.size;
   say("segments", "{}, {} together", facts.segments.size(), bytes(all));
+  if (facts.growths > 0)
+    say("grown", "{} time{}, from {} to {}", facts.growths, facts.growths == 1 ? "" : "s", bytes(facts.first_size), bytes(facts.size));
   say("workers", "up to {}", facts.max_workers);
 }
 
@@ -86,6 +88,7 @@ void describe_job(const layout::job_entry& job, const pool_report& report, const
       job.resumed == 0 ? "" : fmt::format(", resumed {} time{}", job.resumed, job.resumed == 1 ? "" : "s"));
   fmt::print("  {:<11}  task {}; {} worker{}; {} of pool memory\n", "", readable_task(job.task), job.workers,
              job.workers == 1 ? "" : "s", bytes(job.region));
+  if (job.state == layout::job_state::running && job.text[0] != '\0') fmt::print("  {:<11}  stopped: {}\n", "", job.text);
   if (job.state == layout::job_state::running) describe_workers(job, reader, alive);
   if (job.state == layout::job_state::finished)
     fmt::print("  {:<11}  ended {}, {:.3f} s after its beginning{}\n", "", readable_date(job.ended_ns),
@@ -114,6 +117,8 @@ void info(const std::string& file) {
     fmt::print("{}: a PPMM pool\n", file);
     describe_file(report);
     describe_facts(*report.facts);
+    if (report.file_size > report.facts->size)
+      say("growing", "not finished: the pool has {} of the file. Grow it again (`ppmm grow {} SIZE`)", bytes(report.facts->size), file);
     const pool_reader reader(report);
     for (const auto& job : report.jobs) describe_job(job, report, reader);
     if (report.jobs.empty()) say("jobs", "none");

@@ -28,7 +28,7 @@ void print_json(const std::vector<layout::job_entry>& jobs) {
         {"name", j.name},       {"state", state_name(j.state)}, {"task", j.task},     {"workers", j.workers},
         {"resumed", j.resumed}, {"started_ns", j.started_ns},   {"region", j.region}, {"input", j.input}};
     if (j.ended_ns != 0) entry["ended_ns"] = j.ended_ns;
-    if (j.state == layout::job_state::failed) entry["text"] = j.text;
+    if (j.text[0] != '\0') entry["text"] = j.text;
     if (j.state == layout::job_state::finished) entry["result"] = readable_result(j);
     list.push_back(std::move(entry));
   }
@@ -40,7 +40,7 @@ void print_table(const std::vector<layout::job_entry>& jobs) {
     fmt::print("{:<20} {:<10} begun {}, resumed {} time{}", j.name, state_name(j.state), readable_date(j.started_ns),
                j.resumed, j.resumed == 1 ? "" : "s");
     if (j.state == layout::job_state::finished) fmt::print(", took {:.3f} s", seconds_taken(j));
-    if (j.state == layout::job_state::failed) fmt::print(": {}", j.text);
+    if (j.text[0] != '\0') fmt::print(": {}", j.text);
     fmt::print("\n");
   }
 }

@@ -2,6 +2,7 @@
 
 #include "job_words.hpp"
 
+#include <ppmm/alloc/heap.hpp>
 #include <ppmm/sched/image.hpp>
 #include <ppmm/sched/type.hpp>
 
@@ -77,24 +78,87 @@ std::optional<frame_head> pool_reader::frame(std::uint64_t address) const {
   return head;
 }
 
+/// The pool, mapped for reading: chunks are aligned to their size where the pool is mapped, so here as well.
+struct pool_reader::mapped {
+  explicit mapped(const pool_reader& reader) : reserved(reader.facts_.size + detail::chunk_bytes) {
+    const auto fail = [&] { throw error(fmt::format("cannot map {}: {}", reader.file_, std::system_category().message(errno))); };
+    const std::size_t size = reader.facts_.size;
+    room = mmap(nullptr, reserved, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (room == MAP_FAILED) fail();
+    base = static_cast<std::byte*>(room) + (reader.facts_.base_address - reinterpret_cast<std::uintptr_t>(room)) % detail::chunk_bytes;
+    if (mmap(base, size, PROT_READ, MAP_SHARED | MAP_FIXED, reader.fd_, 0) == MAP_FAILED) {
+      const int why = errno;
+      munmap(room, reserved);
+      errno = why;
+      fail();
+    }
+    std::vector<std::span<std::byte>> segments;
+    for (const layout::segment_entry& s : reader.facts_.segments) segments.emplace_back(base + s.offset, s.size);
+    place = detail::heap_place_in(base, size, segments, reader.facts_.max_workers);
+  }
+  ~mapped() { munmap(room, reserved); }
+  mapped(const mapped&) = delete;
+  mapped& operator=(const mapped&) = delete;
+
+  std::size_t reserved;
+  void* room;
+  std::byte* base;
+  detail::heap_place place;
+};
+
+/// Entries where the file has data. Reading the others would cost time in proportion to the pool, and on tmpfs memory.
+std::vector<detail::chunk_run> pool_reader::written_entries(const mapped& pool, const detail::heap_place& place) const {
+  std::vector<detail::chunk_run> runs;
+  constexpr auto entry = static_cast<off_t>(sizeof(detail::chunk_entry));
+  for (const detail::heap_place::range& r : place.ranges) {
+    const off_t table = reinterpret_cast<const std::byte*>(r.table) - pool.base, end = table + static_cast<off_t>(r.end - r.first) * entry;
+    for (off_t at = table; at < end;) {
+      const off_t data = lseek(fd_, at, SEEK_DATA);
+      if (data < 0 && errno != ENXIO) {  // it cannot tell
+        runs.push_back({r.first, r.end});
+        break;
+      }
+      if (data < 0 || data >= end) break;
+      const off_t hole = std::min(end, lseek(fd_, data, SEEK_HOLE));
+      const auto number = [&](off_t o) { return r.first + static_cast<std::uint32_t>(o / entry); };
+      runs.push_back({number(data - table), number(std::max(hole, data + 1) - table + entry - 1)});
+      at = std::max(hole, data + 1);
+    }
+  }
+  return runs;
+}
+
 detail::heap_report pool_reader::heap(std::uint64_t running, const std::function<void(const detail::heap_block&)>& on_block) const {
-  // Chunks are aligned to their size where the pool is mapped, so here as well.
-  const std::size_t reserved = facts_.file_size + detail::chunk_bytes;
-  void* room = mmap(nullptr, reserved, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (room == MAP_FAILED) throw error(fmt::format("cannot map {}: {}", file_, std::system_category().message(errno)));
-  const std::unique_ptr<void, std::function<void(void*)>> until_the_end(room, [reserved](void* p) { munmap(p, reserved); });
-  auto* base = static_cast<std::byte*>(room) + (facts_.base_address - reinterpret_cast<std::uintptr_t>(room)) % detail::chunk_bytes;
-  if (mmap(base, facts_.file_size, PROT_READ, MAP_SHARED | MAP_FIXED, fd_, 0) == MAP_FAILED)
-    throw error(fmt::format("cannot map {}: {}", file_, std::system_category().message(errno)));
-  std::vector<std::span<std::byte>> segments;
-  for (const layout::segment_entry& s : facts_.segments) segments.emplace_back(base + s.offset, s.size);
+  const mapped pool(*this);
   const medium nothing{};
-  const detail::chunk_space chunks(detail::heap_place_in(base, facts_.file_size, segments, facts_.max_workers), nothing, running);
-  const std::uint64_t shift = facts_.base_address - reinterpret_cast<std::uintptr_t>(base);
-  return detail::inspect_heap(chunks, [&](detail::heap_block b) {
-    b.address += shift;
-    if (on_block) on_block(b);
-  });
+  const detail::chunk_space chunks(pool.place, nothing, running);
+  const std::uint64_t shift = facts_.base_address - reinterpret_cast<std::uintptr_t>(pool.base);
+  const auto written = written_entries(pool, pool.place);
+  return detail::inspect_heap(
+      chunks,
+      [&](detail::heap_block b) {
+        b.address += shift;
+        if (on_block) on_block(b);
+      },
+      &written);
+}
+
+std::vector<std::string> pool_reader::list_problems(std::uint64_t running, std::size_t& lists) const {
+  const mapped pool(*this);
+  const medium nothing{};
+  const detail::chunk_space chunks(pool.place, nothing, running);
+  std::vector<std::string> problems;
+  for (const worker_state& w : workers()) {
+    if (!w.record || w.record->job != running || !w.record->has_list || detail::is_robbed(w.owner)) continue;
+    ++lists;
+    const auto& slot = *reinterpret_cast<const detail::worker_slot*>(pool.base + facts_.segments.at(0).offset + w.slot * sizeof(detail::worker_slot));
+    try {
+      static_cast<void>(detail::read_list(chunks, slot.redo[w.record->sequence & 1], w.record->sequence));
+    } catch (const corrupt_pool& e) {
+      problems.push_back(fmt::format("worker {}: {}", w.slot, e.what()));
+    }
+  }
+  return problems;
 }
 
 std::string describe(const detail::restart& r) {

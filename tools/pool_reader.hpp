@@ -49,8 +49,13 @@ class pool_reader {
   /// Walks over the heap, mapped for reading. `running`: serial of the unfinished job, or 0. Addresses are those of the
   /// mapped pool.
   detail::heap_report heap(std::uint64_t running, const std::function<void(const detail::heap_block&)>& on_block = {}) const;
+  /// What is wrong with the lists of heap changes that the restart records of that job name; how many there are. To be
+  /// asked while nobody has the pool open.
+  std::vector<std::string> list_problems(std::uint64_t running, std::size_t& lists) const;
 
  private:
+  struct mapped;
+  std::vector<detail::chunk_run> written_entries(const mapped& pool, const detail::heap_place& place) const;
   void read(std::uint64_t offset, void* to, std::size_t bytes) const;
 
   pool_facts facts_;

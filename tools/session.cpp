@@ -134,9 +134,9 @@ void job_session::check_pool() {
   if (demand_.region > 0 && max_region(*pool_) < demand_.region)
     throw pool_too_small(
         fmt::format("{} is too small: {} of pool memory are needed in one piece, it has {}. Create a larger one: "
-                    "`ppmm create FILE --size {}M`",
+                    "`ppmm create FILE --size {}M`, or make this one larger by as much: `ppmm grow {} SIZE`",
                     file_.string(), readable_bytes(static_cast<double>(demand_.region)),
-                    readable_bytes(static_cast<double>(max_region(*pool_))), pool_size_for(demand_.region) / mebi + 1));
+                    readable_bytes(static_cast<double>(max_region(*pool_))), pool_size_for(demand_.region) / mebi + 1, file_.string()));
 }
 
 run_options job_session::how_to_run(progress_meter& meter, std::uint64_t total_units) {

@@ -52,6 +52,44 @@ TEST(HeapAlone, AllMemoryComesBack) {
   EXPECT_LE(w.h.chunks().taken(), size_classes + 2u);  // nothing holds on to chunks, but a superblock a class and two lists
 }
 
+/// A list that is too long for its area, when the pool has become full meanwhile: the chunk for it was taken before. And
+/// where there was none: capsules must end sooner.
+TEST(HeapAlone, ListsHaveRoomInAFullPool) {
+  for (const bool full_before : {false, true}) {
+    fake_medium m(60);
+    one_worker w(m, 1);
+    w.h.begin_job(w.p);
+    std::vector<std::byte*> all;
+    for (int i = 0; i < 5000; ++i) all.push_back(w.allocate(16));
+    w.commit();
+    w.h.set_root("all", 0, 0, 1, 1, w.p);
+    w.h.finish_job(w.p);
+    one_worker later(m, 2);
+    later.h.begin_job(later.p);
+    if (!full_before) {
+      EXPECT_FALSE(later.a.is_full());
+    }
+    while (later.h.chunks().take_high() != no_chunk) {
+    }
+    std::size_t noted = 0;
+    while (noted < all.size() && !later.a.is_full()) later.a.free(all[noted++], {});
+    EXPECT_EQ(noted, full_before ? redo_words_in_area / 2 : redo_words_in_chunk / 4);
+    later.commit();
+    later.commit();
+    EXPECT_EQ(blocks(m), 5000 - noted);
+    if (!full_before) continue;
+    while (noted < all.size()) later.a.free(all[noted++], {});
+    try {
+      later.commit();
+      ADD_FAILURE();
+    } catch (const out_of_pool_memory& e) {
+      EXPECT_EQ(e.asked, chunk_bytes);
+      EXPECT_EQ(e.free, 0u);
+      EXPECT_NE(std::string(e.what()).find("to note"), std::string::npos) << e.what();
+    }
+  }
+}
+
 TEST(HeapAlone, NoFlushAndNoFenceBetweenCommits) {
   fake_medium m(60);
   one_worker w(m, 1);
@@ -137,6 +175,39 @@ TEST(HeapAlone, InspectionFindsDamagedTables) {
 }
 
 /// A word that fits its checksum may still name what is not there.
+/// Told which entries may be other than zero, inspection finds the same; a forged extent is one problem, however long.
+TEST(HeapAlone, InspectionLooksWhereItIsTold) {
+  fake_medium m(300);
+  one_worker w(m, 1);
+  w.h.begin_job(w.p);
+  for (int i = 0; i < 300; ++i) w.allocate(1 + static_cast<std::size_t>(i) * 37 % 5000);
+  w.allocate(100 * chunk_bytes);
+  w.commit();
+  w.h.set_root("all", 0, 0, 1, 1, w.p);
+  w.h.finish_job(w.p);
+  const chunk_space s(m.place(), m.get(), 0);
+  const heap_report all = inspect_heap(s);
+  EXPECT_EQ(all.blocks, 301u);
+  const auto same = [&](const std::vector<chunk_run>& runs) {
+    const heap_report some = inspect_heap(s, {}, &runs);
+    return some.blocks == all.blocks && some.bytes == all.bytes && some.problems.empty();
+  };
+  EXPECT_TRUE(same({{1, 301}}));
+  EXPECT_TRUE(same({{1, 7}, {7, 80}, {80, 81}, {81, 301}}));  // within the extent
+  std::vector<chunk_run> used;
+  for (std::uint32_t c = 1; c < 301; ++c)
+    if (s.entry(c).word.load() != 0) used.push_back({c, c + 1});
+  EXPECT_TRUE(same(used));
+  EXPECT_FALSE(same({{200, 301}}));
+  for (std::uint32_t c = 1; c < 301; ++c) {
+    chunk_entry& e = s.entry(c);
+    if (!is_kind(e.word.load(), chunk_kind::extent)) continue;
+    e.chunks.store(m.place().ranges[0].end - c);
+    break;
+  }
+  EXPECT_EQ(inspect_heap(s).problems.size(), 1u);
+}
+
 TEST(HeapAlone, ForgedListsAreRefused) {
   fake_medium m(60);
   one_worker w(m, 1);

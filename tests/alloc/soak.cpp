@@ -190,6 +190,7 @@ class soak {
 
   void allocate(worker& w) {
     const auto kind = dice_() % 100;
+    static_cast<void>(w.heap->is_full());  // takes chunks for lists, as a task's allocation does
     const std::size_t bytes = kind < 70   ? 1 + dice_() % 200
                               : kind < 96 ? 1 + dice_() % max_block_bytes
                                           : max_block_bytes + dice_() % (5 * chunk_bytes);

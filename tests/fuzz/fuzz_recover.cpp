@@ -37,9 +37,7 @@ outcome resume(pool& p, unsigned workers, unsigned options, bool stop_at_once) {
   try {
     return {run(p, job_name, root_task(), how), ""};
   } catch (const job_failed& e) {
-    if (std::string(e.what()).find("recursion needs more stack memory") == std::string::npos &&
-        p.find_job(job_name)->state != layout::job_state::failed)
-      finding("the job failed", e.what());
+    if (p.find_job(job_name)->state != layout::job_state::failed) finding("the job failed", e.what());
     return {std::nullopt, e.what()};
   } catch (const error& e) {
     return {std::nullopt, e.what()};

@@ -34,7 +34,7 @@ TEST_F(Inspect, TellsWhatIsInAWholePool) {
   EXPECT_EQ(r.facts->format_version, layout::format_version);
   EXPECT_EQ(r.facts->max_workers, 9u);
   EXPECT_EQ(r.facts->base_address, pool::default_address);
-  EXPECT_EQ(r.facts->file_size, pool::min_size);
+  EXPECT_EQ(r.facts->size, pool::min_size);
   EXPECT_EQ(r.facts->level, durability::emulated);
   EXPECT_EQ(r.facts->segments.size(), 1u);
   ASSERT_EQ(r.jobs.size(), 3u);

@@ -146,15 +146,29 @@ step<int> too_much(context& cx, std::uint64_t each) {
   for (;;) static_cast<void>(cx.alloc<std::byte>(each));
 }
 
-TEST_F(Heap, OutOfMemoryFailsTheJobAndSaysHowMuch) {
+TEST_F(Heap, OutOfMemoryStopsTheJobAndSaysHowMuch) {
   make({.size = pool::min_size, .max_workers = 4});
-  for (const std::uint64_t each : {std::uint64_t{30'000}, std::uint64_t{1} << 20, std::uint64_t{1} << 40, ~std::uint64_t{0}}) {
-    try {
-      run(the_pool(), "greedy", task<too_much>(each), with(1));
-      ADD_FAILURE();
-    } catch (const job_failed& e) {
-      EXPECT_NE(std::string(e.what()).find("bytes of pool memory asked for"), std::string::npos) << e.what();
-      EXPECT_NE(std::string(e.what()).find("KiB are in no block"), std::string::npos) << e.what();
+  for (const std::uint64_t each : {std::uint64_t{30'000}, std::uint64_t{1} << 20, std::uint64_t{1} << 36}) {
+    for (int again = 0; again < 2; ++again) {
+      try {
+        run(the_pool(), "greedy", task<too_much>(each), with(1));
+        ADD_FAILURE();
+      } catch (const out_of_pool_memory& e) {
+        const std::string text = e.what();
+        EXPECT_NE(text.find("bytes of pool memory are needed by a task"), std::string::npos) << text;
+        EXPECT_NE(text.find("`ppmm grow " + file() + " SIZE`"), std::string::npos) << text;
+        EXPECT_GE(e.asked, each);
+        EXPECT_LE(e.asked, each + each / 4);
+        EXPECT_LT(e.free, each < detail::max_block_bytes ? 1 : pool::min_size);
+        EXPECT_GT(e.used, 0u);
+        EXPECT_LE(e.used + e.free, the_pool().size());
+      }
+      const auto there = the_pool().find_job("greedy");
+      ASSERT_TRUE(there);
+      EXPECT_EQ(there->state, layout::job_state::running);
+      EXPECT_NE(std::string(there->text).find("are needed by a task"), std::string::npos) << there->text;
+      EXPECT_THROW(run(the_pool(), "small", task<keep>(std::uint64_t{3}), with(1)), job_unfinished);
+      reopen();
     }
     the_pool().drop_job("greedy");
     EXPECT_EQ(heap_blocks(the_pool()), 0u);
@@ -162,6 +176,143 @@ TEST_F(Heap, OutOfMemoryFailsTheJobAndSaysHowMuch) {
     the_pool().drop_job("small");
     run(the_pool(), "free", task<free_kept>(), with(1));
     the_pool().drop_job("free");
+  }
+}
+
+/// A job that needs a larger pool than it has, again and again, goes on each time where it was; and its region stays.
+class Growing : public Heap {
+ protected:
+  /// Runs it, growing the pool whenever it is full; how often that was.
+  template <class Task>
+  int run_and_grow(const Task& task, run_options o, std::uint64_t expected) {
+    for (int grown = 0;; ++grown) try {
+        EXPECT_EQ(run(the_pool(), "grows", task, o), expected);
+        return grown;
+      } catch (const out_of_pool_memory& e) {
+        EXPECT_GT(e.used + e.free, pool::min_size / 4);
+        if (grown > 50) throw;
+        grow(std::size_t{2} << 20);
+      } catch (const workers_lost&) {
+        --grown;
+        reopen();
+      }
+  }
+};
+
+TEST_F(Growing, AForestFindsItsAnswer) {
+  for (const double rate : {0.0, 0.0002}) {
+    make({.size = pool::min_size, .max_workers = 4});
+    run_options o = with(3);
+    o.soft_fault_rate = rate;
+    o.hard_fault_rate = rate / 10;
+    o.fault_seed = seed();
+    EXPECT_GT(run_and_grow(task<forest>(std::uint64_t{3}, 16u, false), o, serial_forest(3, 16)), 0);
+    EXPECT_EQ(heap_blocks(the_pool()), 1u);
+    reopen();
+    EXPECT_EQ(find_root<std::uint64_t>(the_pool(), "forest").size(), 100u);
+  }
+}
+
+TEST_F(Growing, ADeepRecursionFindsItsAnswer) {
+  make({.size = pool::min_size, .max_workers = 4});
+  run_options o = with(2);
+  o.heartbeat = std::chrono::microseconds(50);
+  EXPECT_GT(run_and_grow(task<deep>(std::uint64_t{300'000}), o, serial_deep(300'000)), 0);
+}
+
+/// Fills the region, then the heap; then the region must be what it was.
+step<std::uint64_t> hold(context& cx, std::uint64_t n) {
+  if (n == 0) return 0u;
+  return cx.with<std::uint64_t>(2000, [n](context& c, array<std::uint64_t> a) {
+    c.write(a)[0] = n;
+    return c.call(task<hold>(n - 1)).then([n, a](context& d, std::uint64_t below) -> step<std::uint64_t> { return below + d.read(a)[0]; });
+  });
+}
+step<std::uint64_t> region_then_heap(context& cx, out<std::uint64_t> region, std::uint64_t n) {
+  return cx.call(task<squares>(region)).then([region, n](context& c, std::uint64_t sum) {
+    return c.call(task<hold>(n)).then([region, sum](context& d, std::uint64_t held) -> step<std::uint64_t> {
+      std::uint64_t again = 0;
+      for (const std::uint64_t x : d.read(region.as_in())) again += x;
+      return again == sum ? sum + held : 0;
+    });
+  });
+}
+TEST_F(Growing, ARegionStaysWhereItIs) {
+  make({.size = pool::min_size, .max_workers = 4});
+  run_options o = with(2);
+  o.region = std::uint64_t{4} << 20;
+  const std::span<std::byte> region = region_of(the_pool(), o.region);
+  const std::uint64_t n = o.region / 8;
+  const out<std::uint64_t> to(reinterpret_cast<std::uint64_t*>(region.data()), n);
+  EXPECT_GT(run_and_grow(task<region_then_heap>(to, std::uint64_t{1500}), o, serial_squares(n) + 1500u * 1501 / 2), 1);
+  EXPECT_EQ(region_of(the_pool(), o.region).data(), region.data());
+  // Regions that had no room before find it in what was added.
+  EXPECT_THROW(region_of(the_pool(), std::uint64_t{40} << 20), pool_too_small);
+  grow(std::size_t{48} << 20);
+  EXPECT_EQ(region_of(the_pool(), std::uint64_t{40} << 20).size(), std::uint64_t{40} << 20);
+  EXPECT_EQ(region_of(the_pool(), o.region).data(), region.data());
+  EXPECT_GE(max_region(the_pool()), std::uint64_t{40} << 20);
+}
+
+TEST_F(Heap, WhatNoPoolCanHoldFailsTheJob) {
+  for (const std::uint64_t each : {std::uint64_t{1} << 40, ~std::uint64_t{0}}) {
+    try {
+      run(the_pool(), "greedy", task<too_much>(each), with(1));
+      ADD_FAILURE();
+    } catch (const job_failed& e) {
+      EXPECT_NE(std::string(e.what()).find("no pool can be so large"), std::string::npos) << e.what();
+    }
+    the_pool().drop_job("greedy");
+    EXPECT_EQ(heap_blocks(the_pool()), 0u);
+  }
+}
+
+/// All there is in blocks of one size, as a list from the newest to the oldest; and all of them freed again, `together` in a
+/// task.
+struct cell {
+  ptr<cell> next;
+  std::uint64_t size[15];
+};
+step<std::uint64_t> take_all(context& cx, ptr<cell> last, std::uint64_t n) {
+  for (int i = 0; i < 100; ++i) {
+    ptr<cell> p;
+    try {
+      p = cx.alloc<cell>();
+    } catch (const out_of_pool_memory&) {
+      cx.set_root("cells", last);
+      return n;
+    }
+    cx.write(p)[0].next = last;
+    last = p;
+    ++n;
+  }
+  return cx.tail(task<take_all>(last, n));
+}
+step<std::uint64_t> free_all(context& cx, ptr<cell> p, std::uint64_t n, std::uint64_t together) {
+  for (std::uint64_t i = 0; i < together && p; ++i) {
+    const ptr<cell> next = cx.read(p)[0].next;
+    cx.free(p);
+    ++n;
+    p = next;
+  }
+  if (!p) return n;
+  return cx.tail(task<free_all>(p, n, together));
+}
+step<std::uint64_t> free_cells(context& cx, std::uint64_t together) {
+  const auto cells = cx.find_root<cell>("cells");
+  cx.set_root("cells", array<cell>());
+  return cx.tail(task<free_all>(cells[0], std::uint64_t{0}, together));
+}
+TEST_F(Heap, AJobThatOnlyFreesGetsOnInAFullPool) {
+  for (const std::uint64_t together : {100u, 3000u, 8000u}) {
+    make({.size = pool::min_size, .max_workers = 4});
+    run_options o = with(1);
+    o.heartbeat = std::chrono::seconds(10);
+    const std::uint64_t n = run(the_pool(), "take", task<take_all>(ptr<cell>(), std::uint64_t{0}), o);
+    EXPECT_GT(n, 50'000u);
+    reopen();
+    EXPECT_EQ(run(the_pool(), "free", task<free_cells>(together), o), n);
+    EXPECT_EQ(heap_blocks(the_pool()), 0u);
   }
 }
 
@@ -185,6 +336,101 @@ TEST_F(Heap, ATaskThatIsRunAgainDoesNotLeak) {
   const out<std::uint64_t> to(reinterpret_cast<std::uint64_t*>(region_of(the_pool(), 4096).data()), 8);
   EXPECT_EQ(run(the_pool(), "conflict", task<conflicts>(to), o), 1);
   EXPECT_EQ(s.restarts_of_tasks, 1u);
+  EXPECT_EQ(heap_blocks(the_pool()), 1u);
+}
+
+/// Merge sort with a buffer a frame, written in one capsule and read in others.
+step<std::uint64_t> sorted(context& cx, array<std::uint64_t> a, std::size_t lo, std::size_t hi) {
+  if (hi - lo < 2) return std::uint64_t{1};
+  const std::size_t middle = lo + (hi - lo) / 2;
+  return cx.fork(task<sorted>(a, lo, middle), task<sorted>(a, middle, hi)).then([=](context& c, std::uint64_t x, std::uint64_t y) {
+    return c.with<std::uint64_t>(hi - lo, [=](context& d, array<std::uint64_t> buffer) {
+      return d.call([=](context& e) -> step<void> {
+                const auto one = e.read(in<std::uint64_t>(a.address() + lo, middle - lo)), other = e.read(in<std::uint64_t>(a.address() + middle, hi - middle));
+                std::ranges::merge(one, other, e.write(buffer).begin());
+                return {};
+              })
+          .then([=](context& e) -> step<std::uint64_t> {
+            const auto from = e.read(buffer);
+            std::ranges::copy(from, e.write(out<std::uint64_t>(a.address() + lo, hi - lo)).begin());
+            return x + y + 1;
+          });
+    });
+  });
+}
+step<std::uint64_t> sort_with_buffers(context& cx, std::uint64_t n) {
+  const auto a = cx.alloc<std::uint64_t>(n);
+  const auto span = cx.write(a);
+  for (std::size_t i = 0; i < n; ++i) span[i] = mix(i);
+  cx.set_root("sorted", a);
+  return cx.tail(task<sorted>(a, std::size_t{0}, static_cast<std::size_t>(n)));
+}
+/// What `with` gives back, nothing leaks: the root keeps all that the job does not free.
+class With : public Heap {
+ protected:
+  void sort(run_options o, std::uint64_t n) {
+    for (;;) try {
+        EXPECT_EQ(run(the_pool(), "sort", task<sort_with_buffers>(n), o), 2 * n - 1);
+        break;
+      } catch (const workers_lost&) {
+        o.fault_seed += 100;
+        reopen();
+      }
+    EXPECT_EQ(heap_blocks(the_pool()), 1u);
+    reopen();
+    std::vector<std::uint64_t> expected(n);
+    for (std::size_t i = 0; i < n; ++i) expected[i] = mix(i);
+    std::ranges::sort(expected);
+    const auto found = find_root<std::uint64_t>(the_pool(), "sorted");
+    ASSERT_EQ(found.size(), n);
+    EXPECT_TRUE(std::equal(expected.begin(), expected.end(), found.address()));
+  }
+};
+TEST_F(With, BuffersOfAllSizesGoWithTheirFrames) {
+  for (const unsigned workers : {1u, 3u}) {
+    make({.size = std::size_t{128} << 20, .sparse = true});
+    sort(with(workers), 20'000);
+  }
+}
+TEST_F(With, UnderSoftFaults) {
+  run_options o = with(3);
+  o.soft_fault_rate = 0.001;
+  o.fault_seed = seed();
+  sort(o, 3000);
+}
+TEST_F(With, UnderHardFaults) {
+  run_options o = with(4);
+  o.hard_fault_rate = 0.0002;
+  o.fault_seed = seed();
+  sort(o, 3000);
+}
+TEST_F(With, EachTaskItsOwnCapsule) {
+  run_options o = with(2);
+  o.commit_every_task = true;
+  sort(o, 1000);
+}
+
+/// The other forms: nothing, a task that lacks its array, no value; one in the other; many one after another.
+step<std::uint64_t> first_of(context& cx, std::uint64_t value, array<std::uint64_t> a) {
+  if (a.empty()) return value;
+  cx.write(a)[0] = value;
+  return cx.call([=](context& c) { return c.with<char>(10, [=](context& d, array<char> inner) -> step<void> {
+                                     d.write(inner)[9] = 'x';
+                                     return {};
+                                   }); })
+      .then([=](context& c) -> step<std::uint64_t> { return c.read(a)[0]; });
+}
+step<std::uint64_t> rounds_with(context& cx, std::uint64_t n, std::uint64_t sum) {
+  if (n == 0) {
+    cx.set_root("one", cx.alloc<char>());
+    return sum;
+  }
+  return cx.call([=](context& c) { return c.with<std::uint64_t>(n % 3 == 0 ? 0 : n % 5000, task<first_of>(n)); })
+      .then([=](context& c, std::uint64_t found) { return c.tail(task<rounds_with>(n - 1, sum + found)); });
+}
+TEST_F(With, NestsAndTakesTasks) {
+  make({.size = pool::min_size, .max_workers = 4});
+  EXPECT_EQ(run(the_pool(), "rounds", task<rounds_with>(std::uint64_t{20'000}, std::uint64_t{0}), with(2)), std::uint64_t{20'000} * 20'001 / 2);
   EXPECT_EQ(heap_blocks(the_pool()), 1u);
 }
 

@@ -37,6 +37,12 @@ class Sched : public ::testing::Test {
     pool_.reset();
     pool_.emplace(pool::open(file()));
   }
+  void grow(std::size_t more) {
+    const std::size_t size = pool_->size() + more;
+    pool_.reset();
+    EXPECT_EQ(pool::grow(file(), size), size);
+    pool_.emplace(pool::open(file()));
+  }
   pool& the_pool() { return *pool_; }
 
   static run_options with(unsigned workers) {

@@ -110,9 +110,12 @@ TEST_F(Stack, TooDeepForThePoolIsAnError) {
   try {
     run(the_pool(), "deep", task<deep>(std::uint64_t{10'000'000}), with(1));
     FAIL();
-  } catch (const job_failed& e) {
-    EXPECT_NE(std::string(e.what()).find("larger pool"), std::string::npos) << e.what();
+  } catch (const out_of_pool_memory& e) {
+    EXPECT_NE(std::string(e.what()).find("for the frames of a recursion"), std::string::npos) << e.what();
+    EXPECT_NE(std::string(e.what()).find("ppmm grow " + file()), std::string::npos) << e.what();
   }
+  EXPECT_EQ(the_pool().find_job("deep")->state, layout::job_state::running);
+  the_pool().drop_job("deep");
   EXPECT_EQ(run(the_pool(), "not so deep", task<deep>(std::uint64_t{10'000}), with(1)), serial_deep(10'000));
 }
 

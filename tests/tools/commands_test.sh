@@ -1,10 +1,10 @@
 #!/bin/bash
-# create, info, check, jobs, fib, nqueens.
+# create, grow, info, check, jobs, fib, nqueens.
 . "$(dirname "$0")/lib.sh"
 
 "$PPMM" --version | grep -q '^ppmm [0-9]' || fail "--version"
 "$PPMM" --help | grep -q nqueens || fail "--help"
-for command in sort fib nqueens create info check jobs; do
+for command in sort fib nqueens create grow info check jobs; do
   "$PPMM" $command --help > /dev/null || fail "$command --help"
 done
 
@@ -52,6 +52,7 @@ for ((i = 0; i < 1000; ++i)); do "$PPMM" info a 2> /dev/null | grep -q 'worker 0
 grep -q "by process $pid" log && grep -q '"fib 45", running' log || fail "info of a pool in use: $(cat log)"
 "$PPMM" check a > log || fail "check of a pool in use: $(cat log)"
 expect 1 "$pid" "$PPMM" fib 20 --pool a
+expect 1 "$pid" "$PPMM" grow a 64M
 for ((i = 0; i < 1000; ++i)); do "$PPMM" info a 2> /dev/null | grep -q 'units of work committed' && break || sleep 0.01; done
 kill -KILL $pid
 wait $pid 2> /dev/null || true
@@ -80,6 +81,10 @@ while :; do
   [[ $status != 0 ]] || break
   rounds=$((rounds + 1))
   ((rounds < 50)) || fail "fib $n never ends"
+  if ((rounds % 2 == 1)); then  # what an unfinished job does not mind
+    "$PPMM" grow a $((32 + rounds))M > log || fail "grow: $(cat log)"
+    "$PPMM" check a > log || fail "check after growing: $(cat log)"
+  fi
 done
 [[ $(cat got) == "$answer" ]] || fail "fib $n after $rounds kills: $(cat got)"
 echo "fib $n after $rounds kills"
@@ -98,6 +103,30 @@ for ((i = 0; ; ++i)); do
 done
 [[ $status == 0 && $(cat got) == 2584 ]] || fail "hard faults: status $status, $(cat got log)"
 ((lost > 0)) || fail "the workers were never all lost"
+
+# A pool that is too small is made larger.
+"$PPMM" create small --size 16M > /dev/null
+random_bytes 6000000 | base64 -w 999 > lines
+expect 1 'ppmm grow small SIZE' "$PPMM" sort lines --pool small
+expect 1 'never shrinks' "$PPMM" grow small 15M
+expect 1 'at least' "$PPMM" grow small 16777217
+expect 2 'SIZE' "$PPMM" grow small
+expect 2 'SIZE' "$PPMM" grow small large
+expect 1 'missing' "$PPMM" grow missing 32M
+"$PPMM" grow small 96M > log || fail "grow: $(cat log)"
+"$PPMM" grow small 96M >> log || fail "grow again: $(cat log)"
+"$PPMM" info small | grep -q 'grown .*1 time' || fail "info after growing: $("$PPMM" info small)"
+"$PPMM" check small > log || fail "check after growing: $(cat log)"
+"$PPMM" sort lines --pool small | cmp - <(sort lines) || fail "sort in a pool that has grown"
+
+# A large sparse pool is read only where something is: the look costs neither time nor memory in proportion to its size.
+"$PPMM" create sparse --size 512G --sparse > /dev/null
+blocks=$(stat -c %b sparse)
+"$PPMM" check sparse > log || fail "check of a sparse pool: $(cat log)"
+"$PPMM" info sparse > log || fail "info of a sparse pool: $(cat log)"
+[[ -z $("$PPMM" dump sparse | grep -v '^#') ]] || fail "dump of a sparse pool"
+(($(stat -c %b sparse) < blocks + 200)) || fail "reading a sparse pool has made $(($(stat -c %b sparse) - blocks)) blocks of it"
+rm sparse
 
 # Damage is told, not executed.
 cp a damaged

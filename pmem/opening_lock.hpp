@@ -1,0 +1,29 @@
+/// Holds a pool's lock while its file is looked at, in the way libpmemobj takes it.
+#pragma once
+
+#include <ppmm/pmem/file.hpp>
+
+#include <sys/file.h>
+
+#include <filesystem>
+
+namespace ppmm::detail {
+
+class opening_lock {
+ public:
+  /// Throws pool_in_use.
+  opening_lock(const descriptor& fd, const std::filesystem::path& file) : fd_(fd) {
+    if (::flock(fd_.get(), LOCK_EX | LOCK_NB) == 0) return;
+    const auto holder = holder_of(fd);
+    fail<pool_in_use>("{}: expected a pool that nobody has open, found it held by {}. Close it there, or wait",
+                      file.string(), holder ? fmt::format("process {}", *holder) : "a process");
+  }
+  ~opening_lock() { ::flock(fd_.get(), LOCK_UN); }
+  opening_lock(const opening_lock&) = delete;
+  opening_lock& operator=(const opening_lock&) = delete;
+
+ private:
+  const descriptor& fd_;
+};
+
+}  // namespace ppmm::detail
