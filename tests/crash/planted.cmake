@@ -5,11 +5,11 @@
 #
 # The file is one of sched/, if no folder is named. FROM must stand in the file exactly once: so a fault cannot outlive the code that it breaks.
 #
-# Some faults that were tried are not here, for the explorer does not find them within a minute each time: a slot given
-# back at the claim instead of with the claimer's next record, a walk for candidates beyond the stolen edge, a new life
-# begun before its IDLE record, a link that counts whatever the right word says, and the records that recovery and a
-# worker persist before they overwrite others. They need three workers, or two failures of different kinds, in one
-# particular order; see tests/model. Two others turned out to be none: a STEAL
+# Some faults that were tried are not here, for the explorer does not find them within a minute each time: a walk for
+# candidates beyond the stolen edge, a new life begun before its IDLE record, a link that counts whatever the right word
+# says, the records that recovery persists before others are overwritten, a freed block that is used again before the
+# freer's next record, and redo lists that are not emptied after they were replayed. They need three workers, or two
+# failures of different kinds, in one particular order; tests/model has them. Two others turned out to be none: a STEAL
 # whose CAM is repeated by its resumption wins only what is still free to take, and a slot whose line is not flushed when
 # it is exposed does not count after a failure; the flush keeps its generation from being used twice.
 
@@ -123,6 +123,10 @@ plant(stolen_not_flushed_before_arrive join.cpp
 plant(arrive_before_result join.cpp
   FROM "flush_touched();\n  prepare_list();\n  persister_.fence();\n  restart r;"
   TO "restart r;")
+plant(slot_reused_at_claim join.cpp
+  FROM "joined_slots_.push_back(e.slot);"
+  TO "team_.shelves[image::home_of(e.slot)].give_back(e.slot);"
+  SCENARIOS fork-again)
 plant(link_kept_after_claim join.cpp
   FROM "f->link = link_flag::committed;  // nobody else comes here any more; flushed with the next commit"
   TO "")
@@ -171,6 +175,13 @@ plant(done_before_output worker.cpp
   FROM "  flush_touched();\n  prepare_list();\n  persister_.fence();\n  restart r;\n  r.kind = record_kind::done;"
   TO "  restart r;\n  r.kind = record_kind::done;"
   SCENARIOS overwrite loop)
+
+# --- soft faults
+
+plant(own_record_not_persisted worker.cpp
+  FROM "persister_.persist(&durable_.records[own.sequence & 1], record_bytes(own.bytes));"
+  TO ""
+  SCENARIOS soft-alone)
 
 # --- heap: redo lists
 

@@ -37,6 +37,13 @@ step<word> slow(context& cx, word steps) {
 }
 step<word> a_stolen_fork(context& cx, word left, word right) { return cx.fork(task<slow>(left), task<slow>(right)).then(task<sum>()); }
 
+/// The continuation of a join forks again at once: into the slot of that join, if it were free already.
+step<word> a_fork_again(context& cx) {
+  return cx.fork(task<slow>(word{2}), task<slow>(word{1})).then([](context& c, word a, word b) {
+    return c.fork(task<slow>(word{1}), task<leaf>(a + b)).then(task<sum>());
+  });
+}
+
 step<word> fib(context& cx, int n);
 /// A join of slow children beside other work, which its first arrival can turn to, and expose frames of.
 step<word> a_reuse(context& cx) { return cx.fork(task<a_stolen_fork>(word{3}, word{4}), task<fib>(4)).then(task<sum>()); }
@@ -360,6 +367,9 @@ const std::vector<scenario>& scenarios() {
     s.push_back({.name = "lost-steal", .about = "three workers, so that two try for the same child", .workers = 3, .expected = {4, 2},
                  .run = [](pool& p, const run_options& o) { return run(p, job_name, task<a_stolen_fork>(word{1}, word{1}), o); },
                  .covered = [](const coverage& c) { return c.steals > 0 && c.lost_steals > 0; }});
+    s.push_back({.name = "fork-again", .about = "a join whose continuation forks and exposes at once", .workers = 2, .expected = {7, 4},
+                 .run = [](pool& p, const run_options& o) { return run(p, job_name, task<a_fork_again>(), o); },
+                 .covered = [](const coverage& c) { return c.steals > 0 && c.left_claims > 0 && c.right_claims > 0; }});
     s.push_back({.name = "nested", .about = "nested forks, stolen at several levels", .workers = 2, .expected = {serial_fib(4), serial_fib(5) - 1},
                  .run = [](pool& p, const run_options& o) { return run(p, job_name, task<fib>(4), o); },
                  .covered = [](const coverage& c) { return c.steals > 0 && c.joins_second > 0; }});
@@ -378,6 +388,9 @@ const std::vector<scenario>& scenarios() {
                  .expected = {overwrite_answer(), 2},
                  .run = [](pool& p, const run_options& o) { return run(p, job_name, task<an_overwrite>(all<word>(p)), o); }, .prepare = overwrite_prepare,
                  .covered = [](const coverage& c) { return c.restarts > 0; }});
+    s.push_back({.name = "soft-alone", .about = "one worker that often loses its ephemeral memory", .soft = 0.2, .expected = {7, 1},
+                 .run = [](pool& p, const run_options& o) { return run(p, job_name, task<a_tail>(word{3}), o); },
+                 .covered = [](const coverage& c) { return c.soft_faults > 0; }});
     s.push_back({.name = "soft-faults", .about = "a stolen fork whose workers lose their ephemeral memory", .workers = 2, .soft = 0.05, .expected = {6, 2},
                  .run = [](pool& p, const run_options& o) { return run(p, job_name, task<a_stolen_fork>(word{2}, word{2}), o); },
                  .covered = [](const coverage& c) { return c.soft_faults > 0 && c.steals > 0; }});
