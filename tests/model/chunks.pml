@@ -23,7 +23,7 @@
 #define NO_BEGIN_PERSIST 6        /* a region's chunks: also where the entry says none already */
 #define NO_BITS_BEFORE_ENTRY 7    /* the bits are zero, durably, before the entry says that there are any */
 #define NO_LOOK 8                 /* a chunk with a block in use is passed over */
-#define NO_KEPT_CLEAR 9           /* H9: the job's bits are durable before it is over */
+#define NO_BITS_BEFORE_END 9      /* H2: the job's bits are durable before it is over */
 #ifndef WITHOUT
 #define WITHOUT 0
 #endif
@@ -150,7 +150,7 @@ end:
 
   /* -- job.cpp:make_heap_durable; heap.cpp:finish_job; the job's entry says that it is over */
   :: atomic { pc == work && running && record_serial == serial ->
-       if :: KEPT(NO_KEPT_CLEAR) && list != NOTHING -> durable_bits = bits :: else fi;
+       if :: KEPT(NO_BITS_BEFORE_END) && list != NOTHING -> durable_bits = bits :: else fi;
        frames = 0; list = NOTHING; record_serial = 0;
        if :: kept = kept | 1 << serial :: true fi;
        running = 0; adopted = 0; in_chunk = 0; region = 0;
