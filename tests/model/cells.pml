@@ -1,4 +1,5 @@
-/* Shared cells (seed design, Idempotence; not built): words that change only by CAM and never return to an old value.
+/* Shared cells (sched/safepoint.cpp:load_cell, cam_cell; docs/design.md, Idempotence): words that change only by CAM and
+ * never return to an old value.
  *
  * Two writers each try to settle cell x, on their own; a reader that finds x settled settles y alike, and commits. When
  * all are done x and y must agree, whatever crashed: nothing durable may rest on a value that a crash took back.

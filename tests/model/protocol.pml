@@ -86,13 +86,14 @@
 #define NO_FIRST_FENCE 32
 #define NO_POP_RULE 33
 #define NO_LINK_CLEARED 34
-#define NO_START_RESTORED 35
+#define NO_START_RESTORED 35 /* who dies before the root's record is there hands the start on */
 #define NO_RESUMED_PERSIST 36 /* 26 and 27 at once */
 #define NO_RESULT_FLUSHED 37
 /* Two at once, of which either suffices (README.md) */
 #define NO_TOUCHED_NOR_ONLY_READ 38  /* 12 and 19 */
 #define NO_LIVE_GENERATION_NOR_RIGHT 39 /* 7 and 8 */
 #define NO_GENERATION_FIRST_NOR_FRAME 40 /* 3 and 9 */
+#define NO_GRAVE_KEPT 41 /* a grave leaves the list when its owner word says robbed, not before */
 #ifndef WITHOUT
 #define WITHOUT 0
 #endif
@@ -215,7 +216,11 @@ bit written[W];                         /* the newest record is not persisted ye
 byte shelf, hints;                      /* exposure slots: free; hinted at */
 byte parked[S];                         /* candidates + 1 */
 byte graves;
-bit start_root, over;
+byte starter;                           /* team::root_starter: of the root */
+#define NOBODY 0
+#define ANYONE 1
+#define STARTER(w) (2 + (w))
+bit over;
 byte crashes, softs, hards, turns;
 
 #define HAS_STRAND(w) (pc[w] == go || pc[w] == take_back || pc[w] == begin || pc[w] == expose_rest || pc[w] == expose_link || \
@@ -305,15 +310,6 @@ inline forget() {
   become_idle()
 }
 
-/* What the catch clauses of start_root and rob_a_grave do. */
-inline before_fault() {
-  if
-  :: pc[me] == start && (KEPT(NO_START_RESTORED) || KIND(vr[me]) == IDLE) -> start_root = 1
-  :: pc[me] == rob_cam -> graves = graves | BIT(ex[me])
-  :: else
-  fi
-}
-
 /* adopt.cpp:find_candidates */
 inline find_candidates(from) {
   cand[me] = 0; p = from;
@@ -375,6 +371,7 @@ proctype worker(byte me) {
        if :: pc[me] == own -> d_o[me] = vo[me] :: else fi;
        units[me] = UNITS(vr[me]);
        r = vr[me];
+       if :: KIND(r) == RUN && starter == STARTER(me) -> starter = NOBODY :: else fi;
        if
        :: KIND(r) == RUN || KIND(r) == RIGHT || KIND(r) == CONT ->
           kind[me] = KIND(r); at[me] = A(r);
@@ -392,8 +389,8 @@ proctype worker(byte me) {
        :: KIND(r) == IDLE -> become_idle()
        fi; r = 0 }
 
-  /* -- worker.cpp:start_root */
-  :: atomic { pc[me] == idle && start_root -> start_root = 0; pc[me] = start }
+  /* -- worker.cpp:is_to_start_root, start_root */
+  :: atomic { pc[me] == idle && (starter == ANYONE || starter == STARTER(me)) -> starter = STARTER(me); pc[me] = start }
   :: atomic { pc[me] == start ->
        kind[me] = RUN; at[me] = 0;
        write_record(RECORD(RUN, 0, 0, 0, units[me]));
@@ -402,6 +399,7 @@ proctype worker(byte me) {
   /* -- running a strand from its position, up to the next step that others see */
   :: atomic { pc[me] == go ->
        if :: written[me] -> persist_record(); reuse_memory() :: else fi;
+       if :: starter == STARTER(me) -> starter = NOBODY :: else fi;
        if
        :: kind[me] == CONT ->
           f = at[me];
@@ -608,11 +606,11 @@ proctype worker(byte me) {
        :: else -> become_idle()
        fi; f = 0; i = 0 }
 
-  /* -- adopt.cpp:rob_a_grave */
+  /* -- adopt.cpp:rob_a_grave. A grave stays in the list until its owner word says that it was robbed */
   :: atomic { pc[me] == idle && graves ->
        i = 0;
-       do :: !(graves & BIT(i)) -> i++ :: else -> break od;
-       graves = graves & ~BIT(i);
+       do :: graves & BIT(i) -> break :: (graves >> (i + 1)) != 0 -> i++ od;
+       if :: ROBBER(vo[i]) != 0 || !KEPT(NO_GRAVE_KEPT) -> graves = graves & ~BIT(i) :: else fi;
        if
        :: ROBBER(vo[i]) == 0 ->
           ex[me] = i; eg[me] = LIFE(vo[i]); who[me] = self[me];
@@ -671,7 +669,6 @@ proctype worker(byte me) {
   /* -- faults of this worker: worker.cpp:live */
   :: atomic { softs < max_soft && MAY_FAULT(me) ->
        softs++;
-       before_fault();
        f = (pc[me] == enter_idle);
        forget();
        pc[me] = (f -> enter : own); f = 0 }
@@ -679,7 +676,9 @@ proctype worker(byte me) {
        hards++;
        graves = graves | BIT(me);
        if
-       :: KEPT(NO_DEAD_ONLY) -> before_fault(); forget(); joined[me] = 0; pc[me] = dead
+       :: KEPT(NO_DEAD_ONLY) ->
+          if :: starter == STARTER(me) && KIND(vr[me]) != RUN && KEPT(NO_START_RESTORED) -> starter = ANYONE :: else fi;
+          forget(); joined[me] = 0; pc[me] = dead
        :: else
        fi }
   od
@@ -749,7 +748,7 @@ inline recover() {
   :: w < W -> if :: ROBBER(vo[w]) == 0 -> reach_record() :: else fi; w++
   :: else -> break
   od;
-  start_root = !begun;
+  starter = (begun -> NOBODY : ANYONE);
   /* frames that nothing reaches are garbage */
   w = 0;
   do
@@ -869,7 +868,7 @@ init {
     do :: w < W -> pc[w] = idle; self[w] = ID(w, 0); w++ :: else -> break od;
     w = 0;
     do :: w < S -> shelf = shelf | BIT(w); w++ :: else -> break od;
-    pc[0] = start; /* by symmetry */
+    pc[0] = start; starter = STARTER(0); /* by symmetry */
     w = 0;
     do :: w < W -> run worker(w); w++ :: else -> break od;
     run crash_of_all()
