@@ -36,7 +36,14 @@ auto count_buckets(const in<T>& from, const Bucket& bucket, const bucket_table<s
       const auto some = cx.read(from.sub(b * block, std::min(block, from.size() - b * block)));
       std::uint32_t* const n = cx.write(counts.row(b)).data();
       std::fill_n(n, counts.buckets, 0u);
-      for (const T& x : some) ++n[bucket(x)];
+      const T *x = some.data(), *const end = x + some.size();
+      for (; end - x >= 4; x += 4) {
+        ++n[bucket(x[0])];
+        ++n[bucket(x[1])];
+        ++n[bucket(x[2])];
+        ++n[bucket(x[3])];
+      }
+      for (; x != end; ++x) ++n[bucket(*x)];
     }
   });
 }

@@ -15,13 +15,13 @@ namespace detail {
 
 /// The first i in [0, n) with fits(p[i]); else n.
 template <class T, class Fits>
-std::size_t first_that_fits(const T* p, std::size_t n, const Fits& fits) {
-  constexpr std::size_t some = 64;  // of which one is looked for without jumps
+std::size_t first_that_fits(const T* p, std::size_t n, Fits fits) {
   std::size_t i = 0;
-  for (; n - i >= some; i += some) {
-    bool any = false;
-    for (std::size_t j = i; j < i + some; ++j) any |= static_cast<bool>(fits(p[j]));
-    if (any) break;
+  for (; n - i >= 4; i += 4) {  // unrolled: worth a quarter where `fits` is cheap
+    if (fits(p[i])) return i;
+    if (fits(p[i + 1])) return i + 1;
+    if (fits(p[i + 2])) return i + 2;
+    if (fits(p[i + 3])) return i + 3;
   }
   while (i < n && !fits(p[i])) ++i;
   return i;
@@ -50,8 +50,8 @@ struct find_loop {
       turn_length next = rest.turn;
       std::size_t at = end;
       const auto body = [&] {
-        const T* const p = cx.read(rest.from.sub(rest.lo, end - rest.lo)).data();
-        next.measure([&] { at = rest.lo + first_that_fits(p, end - rest.lo, fits); });
+        const auto some = cx.read(rest.from.sub(rest.lo, end - rest.lo));
+        next.measure([&] { at = rest.lo + first_that_fits(some.data(), some.size(), fits); });
       };
       if (!cx.turn(rest, body)) return step<std::size_t>::detached();
       if (at != end) return at;

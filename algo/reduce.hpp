@@ -40,17 +40,23 @@ namespace detail {
 template <class T, class Less>
 std::size_t first_least(const T* p, std::size_t n, const Less& less) {
   if constexpr (!std::is_arithmetic_v<T>) return static_cast<std::size_t>(std::min_element(p, p + n, less) - p);
-  // Which is least is found without jumps, some at a time; where it is, only if it is less than all before.
-  constexpr std::size_t some = 512;
-  std::size_t best = 0;
-  for (std::size_t from = 0; from < n; from += some) {
-    const std::size_t to = std::min(from + some, n);
-    T least = p[best];
-    for (std::size_t i = from; i < to; ++i) least = less(p[i], least) ? p[i] : least;
-    if (!less(least, p[best])) continue;
+  // Which is least is found without jumps, in lanes that do not wait for each other; where, only if it is less than all
+  // before.
+  constexpr std::size_t some = 512, lanes = 8;
+  std::size_t best = 0, from = 0;
+  const auto better = [&less](const T& a, const T& b) { return less(a, b) ? a : b; };
+  for (; n - from >= some; from += some) {
+    T least[lanes];
+    std::copy_n(p + from, lanes, least);
+    for (std::size_t i = from + lanes; i < from + some; i += lanes)
+      for (std::size_t j = 0; j < lanes; ++j) least[j] = better(p[i + j], least[j]);
+    for (std::size_t j = 1; j < lanes; ++j) least[0] = better(least[j], least[0]);
+    if (!less(least[0], p[best])) continue;
     best = from;
-    while (less(least, p[best])) ++best;
+    while (less(least[0], p[best])) ++best;
   }
+  for (; from < n; ++from)
+    if (less(p[from], p[best])) best = from;
   return best;
 }
 
