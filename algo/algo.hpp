@@ -20,6 +20,7 @@
 /// | sort.hpp | `sort(data, less)`, `sort(data, scratch, less)`: stable merge sort |
 /// | integer_sort.hpp | `integer_sort(data, key, bits)`, `integer_sort(from, to, key, bits)`: stable radix sort |
 /// | histogram.hpp | `histogram(from, buckets, bucket)`: counts |
+/// | matmul.hpp | `matmul(a, b, c)`: the product of tiles of `double` |
 /// | group_by.hpp | `group_by(data, key, bits)`, `group_by(data, key, less)`: sorted, and where each key's elements begin |
 /// clang-format on
 #pragma once
@@ -31,6 +32,7 @@
 #include <ppmm/algo/histogram.hpp>     // histogram
 #include <ppmm/algo/integer_sort.hpp>  // integer_sort
 #include <ppmm/algo/map.hpp>           // map, tabulate
+#include <ppmm/algo/matmul.hpp>        // matmul
 #include <ppmm/algo/merge.hpp>         // merge
 #include <ppmm/algo/reduce.hpp>        // reduce, min_element, max_element, minmax_element
 #include <ppmm/algo/scan.hpp>          // scan, exclusive_scan, inclusive_scan

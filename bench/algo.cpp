@@ -12,6 +12,7 @@
 #include <fmt/format.h>
 #include <ppmm/pmem/persist.hpp>
 #include <tbb/blocked_range.h>
+#include <tbb/blocked_range2d.h>
 #include <tbb/enumerable_thread_specific.h>
 #include <tbb/parallel_for.h>
 #include <tbb/parallel_reduce.h>
@@ -39,7 +40,7 @@ using number = std::uint64_t;
 using numbers = std::span<number>;
 using range = tbb::blocked_range<std::size_t>;
 
-constexpr std::size_t many = std::size_t{1} << 24, fewer = std::size_t{1} << 22, buckets = 256;
+constexpr std::size_t many = std::size_t{1} << 24, fewer = std::size_t{1} << 22, buckets = 256, side = 768;
 constexpr std::uint64_t region_bytes = 2 * many * sizeof(number);
 
 bool is_kept(number x) { return x % 2 == 0; }
@@ -96,6 +97,23 @@ void radix_serial(numbers a, numbers b) {
     std::exclusive_scan(at.begin(), at.end(), at.begin(), std::size_t{0});
     for (const number x : a) b[at[x >> shift & 255]++] = x;
   }
+}
+
+using ppmm::detail::tile_side;
+/// One tile of the product of the matrices in `from`, by what ppmm::matmul does at its leaves.
+void multiply_one_tile(memory& m, std::size_t i, std::size_t j) {
+  const double *const a = reinterpret_cast<double*>(m.from.data()), *const b = a + side * side;
+  double* const c = reinterpret_cast<double*>(m.to.data());
+  ppmm::detail::multiply_tile(tile_side, tile_side, side, {a + i * tile_side * side, side}, {b + j * tile_side, side}, {},
+                              {c + i * tile_side * side + j * tile_side, side});
+}
+void small_doubles(memory& m) {
+  auto* const p = reinterpret_cast<double*>(m.from.data());
+  for (std::size_t i = 0; i < m.size(); ++i) p[i] = static_cast<double>(i % 100);
+}
+void multiply_tiles(memory& m) {
+  for (std::size_t i = 0; i < side / tile_side; ++i)
+    for (std::size_t j = 0; j < side / tile_side; ++j) multiply_one_tile(m, i, j);
 }
 
 std::vector<algorithm> all_algorithms() {
@@ -207,6 +225,19 @@ std::vector<algorithm> all_algorithms() {
                    return cx.call(ppmm::group_by(from, [](number x) { return x >> 48; }, 16)).then([](context& c, const ppmm::groups<number>& g) {
                      return c.fork(freed(g.keys), freed(g.offsets)).then([](context&, std::size_t k, std::size_t) -> step<std::size_t> { return k; });
                    });
+                 })});
+  all.push_back({2 * side * side, "matmul, 768 × 768", "parallel_for over the same tiles", small_doubles, multiply_tiles, [](memory& m) {
+                   tbb::parallel_for(tbb::blocked_range2d<std::size_t>(0, side / tile_side, 0, side / tile_side), [&](const auto& r) {
+                     for (std::size_t i = r.rows().begin(); i < r.rows().end(); ++i)
+                       for (std::size_t j = r.cols().begin(); j < r.cols().end(); ++j) multiply_one_tile(m, i, j);
+                   });
+                 },
+                 job([](context& cx, auto from, auto to) {
+                   const auto matrix = [](const out<number>& v, std::size_t at) {
+                     return out<double>(reinterpret_cast<double*>(v.address()) + at * side * side, side * side);
+                   };
+                   return ppmm::matmul(cx, ppmm::tile(matrix(from, 0).as_in(), side), ppmm::tile(matrix(from, 1).as_in(), side),
+                                       ppmm::tile(matrix(to, 0), side));
                  })});
   return all;
 }

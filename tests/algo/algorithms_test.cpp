@@ -227,6 +227,17 @@ TEST_P(Algorithms, IntegerSort) {
     });
 }
 
+/// Many blocks, so that thieves take some.
+TEST_P(Algorithms, IntegerSortOfMany) {
+  std::mt19937_64 random(seed());
+  const auto data = array<entry>(400'000), to = array<entry>(data.size());
+  for (std::uint32_t i = 0; entry& e : elements(data)) e = {static_cast<std::uint32_t>(random() % (std::size_t{1} << (i % 12))), i++};
+  std::vector<entry> expected = copy(data);
+  std::ranges::stable_sort(expected, by_key());
+  run_clean(integer_sort(data, to, key_of(), 11));
+  ASSERT_EQ(copy(to), expected);
+}
+
 TEST_P(Algorithms, Histogram) {
   const auto room = array<std::uint64_t>(100'000);
   for (const std::size_t buckets : {1u, 7u, 256u, 5000u, 100'000u})
@@ -280,6 +291,34 @@ TEST_P(Algorithms, GroupBy) {
       EXPECT_EQ(elements(offsets)[g], data.size());
     }
   });
+}
+
+/// Tiles in the middle of larger matrices, of all shapes; with numbers that add up exactly.
+TEST_P(Algorithms, Matmul) {
+  struct shape {
+    std::size_t m, k, n;
+  };
+  constexpr std::size_t width = 610;
+  const auto memory = array<double>(3 * width * width);
+  const auto matrix = [&](std::size_t i) { return memory.sub(i * width * width, width * width); };
+  std::mt19937_64 random(seed());
+  for (double& x : elements(memory)) x = static_cast<double>(random() % 100);
+  for (const shape s : {shape{1, 1, 1}, shape{3, 5, 7}, shape{64, 64, 64}, shape{65, 33, 130}, shape{20, 600, 9}, shape{0, 3, 5}, shape{150, 40, 150}}) {
+    SCOPED_TRACE(std::to_string(s.m) + " x " + std::to_string(s.k) + " x " + std::to_string(s.n));
+    const tile<in<double>> a = tile(matrix(0).as_in(), width).sub(7, 3, s.m, s.k), b = tile(matrix(1).as_in(), width).sub(1, 4, s.k, s.n);
+    const auto before = copy(matrix(2));
+    run_clean(matmul(a, b, tile(matrix(2), width).sub(2, 5, s.m, s.n)));
+    for (std::size_t i = 0; i < width; ++i)
+      for (std::size_t j = 0; j < width; ++j) {
+        double expected = before[i * width + j];
+        if (i >= 2 && i < 2 + s.m && j >= 5 && j < 5 + s.n) {
+          expected = 0;
+          for (std::size_t l = 0; l < s.k; ++l) expected += a.row(i - 2).address()[l] * b.row(l).address()[j - 5];
+        }
+        ASSERT_EQ(elements(matrix(2))[i * width + j], expected) << i << ", " << j;
+      }
+  }
+  EXPECT_THROW(run_clean(matmul(tile(matrix(0).as_in(), 10), tile(matrix(1).as_in(), 61), tile(matrix(2), width))), job_failed);
 }
 
 TEST_P(Algorithms, RefuseRoomOfAnotherSize) {
