@@ -27,7 +27,8 @@ struct bucket_table {
   out<T> row(std::size_t block) const { return as_out(all).sub(block * buckets, buckets); }
 };
 
-/// The task that counts, for each block of `from`, the elements x by `bucket(x)`. n/B transfers, and those of the table.
+/// The task that counts, for each block of `from`, the elements x by `bucket(x)`. n/B transfers, and those of the
+/// table.
 template <class T, class Bucket>
 auto count_buckets(const in<T>& from, const Bucket& bucket, const bucket_table<std::uint32_t>& counts) {
   return for_each(0, counts.blocks, [=](context& cx, std::size_t first, std::size_t last) {
@@ -51,8 +52,8 @@ auto count_buckets(const in<T>& from, const Bucket& bucket, const bucket_table<s
 /// Buckets whose numbers one task adds up: whole cache lines.
 inline constexpr std::size_t bucket_stripe = 64;
 
-/// The task that adds up the counts of all blocks: `totals`, by bucket, and, if it is not empty, `before`: what the blocks
-/// before have of that bucket. O(1) transfers for each line of the table.
+/// The task that adds up the counts of all blocks: `totals`, by bucket, and, if it is not empty, `before`: what the
+/// blocks before have of that bucket. O(1) transfers for each line of the table.
 inline auto add_up_buckets(const bucket_table<std::uint32_t>& counts, const bucket_table<std::uint64_t>& before,
                            const out<std::uint64_t>& totals) {
   const std::size_t stripes = (counts.buckets + bucket_stripe - 1) / bucket_stripe;

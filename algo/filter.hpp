@@ -14,8 +14,8 @@ namespace ppmm {
 
 namespace detail {
 
-/// Where packed elements come from: `open(cx, lo, hi)` gives an object whose `keep(i)` and `value(i)` tell about element
-/// lo + i.
+/// Where packed elements come from: `open(cx, lo, hi)` gives an object whose `keep(i)` and `value(i)` tell about
+/// element lo + i.
 template <class T, class Keep>
 struct kept_of_view {
   using value_type = T;
@@ -28,7 +28,9 @@ struct kept_of_view {
     bool keep(std::size_t i) const { return static_cast<bool>(k(p[i])); }
     T value(std::size_t i) const { return p[i]; }
   };
-  opened open(context& cx, std::size_t lo, std::size_t hi) const { return {cx.read(from.sub(lo, hi - lo)).data(), keep}; }
+  opened open(context& cx, std::size_t lo, std::size_t hi) const {
+    return {cx.read(from.sub(lo, hi - lo)).data(), keep};
+  }
 };
 template <class T, class Flag>
 struct kept_by_flag {
@@ -57,7 +59,9 @@ struct places_by_flag {
     bool keep(std::size_t i) const { return static_cast<bool>(f[i]); }
     std::uint64_t value(std::size_t i) const { return lo + i; }
   };
-  opened open(context& cx, std::size_t lo, std::size_t hi) const { return {cx.read(flags.sub(lo, hi - lo)).data(), lo}; }
+  opened open(context& cx, std::size_t lo, std::size_t hi) const {
+    return {cx.read(flags.sub(lo, hi - lo)).data(), lo};
+  }
 };
 
 /// How many of [lo, hi) are kept.
@@ -133,8 +137,8 @@ auto pack_array(const Source& source, std::size_t n) {
 
 }  // namespace detail
 
-/// The task that gives a new array with the elements x of `from` for which `keep(x)`, in their order; it is the caller's
-/// to free. `keep` is called twice for each. (2n + kept)/B transfers.
+/// The task that gives a new array with the elements x of `from` for which `keep(x)`, in their order; it is the
+/// caller's to free. `keep` is called twice for each. (2n + kept)/B transfers.
 template <readable From, durable_value Keep>
 auto filter(const From& from, const Keep& keep) {
   return detail::pack_array(detail::kept_of_view<element<From>, Keep>{as_in(from), keep}, from.size());
@@ -144,9 +148,9 @@ step<array<element<From>>> filter(context& cx, const From& from, const Keep& kee
   return filter(from, keep)(cx);
 }
 
-/// The task that writes the elements x of `from` for which `keep(x)` to the beginning of `to`, in their order, and gives
-/// their number. `to` is apart from `from`; it must have room for all of them, what is behind them keeps its contents.
-/// At most (2n + kept)/B transfers, (n + kept)/B where nothing is stolen.
+/// The task that writes the elements x of `from` for which `keep(x)` to the beginning of `to`, in their order, and
+/// gives their number. `to` is apart from `from`; it must have room for all of them, what is behind them keeps its
+/// contents. At most (2n + kept)/B transfers, (n + kept)/B where nothing is stolen.
 template <readable From, writable To, durable_value Keep>
 auto filter(const From& from, const To& to, const Keep& keep) {
   return detail::pack_into(detail::kept_of_view<element<From>, Keep>{as_in(from), keep}, from.size(), as_out(to));

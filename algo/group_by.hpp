@@ -61,12 +61,13 @@ auto find_groups(const in<T>& sorted, const Key& key, const Less& less) {
           const groups<K> found{c.alloc<K>(offsets.size() - 1), offsets};
           return c
               .call(ppmm::for_each(0, found.size(),
-                             [=](context& d, std::size_t lo, std::size_t hi) {
-                               const auto at = d.read(as_in(found.offsets).sub(lo, hi - lo));
-                               const auto keys = d.write(as_out(found.keys).sub(lo, hi - lo));
-                               const T* const x = d.read(sorted.sub(at.front(), at.back() + 1 - at.front())).data();
-                               for (std::size_t g = 0; g < at.size(); ++g) keys[g] = key(x[at[g] - at.front()]);
-                             }))
+                                   [=](context& d, std::size_t lo, std::size_t hi) {
+                                     const auto at = d.read(as_in(found.offsets).sub(lo, hi - lo));
+                                     const auto keys = d.write(as_out(found.keys).sub(lo, hi - lo));
+                                     const T* const x =
+                                         d.read(sorted.sub(at.front(), at.back() + 1 - at.front())).data();
+                                     for (std::size_t g = 0; g < at.size(); ++g) keys[g] = key(x[at[g] - at.front()]);
+                                   }))
               .then([found](context&) -> step<groups<K>> { return found; });
         });
   };
@@ -74,8 +75,9 @@ auto find_groups(const in<T>& sorted, const Key& key, const Less& less) {
 
 }  // namespace detail
 
-/// The task that sorts `data` by the low `bits` bits of `key(x)`, an unsigned integer that has no others, as integer_sort
-/// does, and gives the groups. Stable: a group's elements are in their order. Transfers: integer_sort's and O(n/B).
+/// The task that sorts `data` by the low `bits` bits of `key(x)`, an unsigned integer that has no others, as
+/// integer_sort does, and gives the groups. Stable: a group's elements are in their order. Transfers: integer_sort's
+/// and O(n/B).
 template <writable Data, durable_value Key>
 auto group_by(const Data& data, const Key& key, unsigned bits) {
   return [data = as_out(data), key, bits](context& cx) {
@@ -92,8 +94,7 @@ auto group_by(context& cx, const Data& data, const Key& key, unsigned bits) {
 /// The same for keys of any kind, which `less` orders, a strict weak order: equal are those of which neither is less.
 /// Transfers: sort's and O(n/B).
 template <writable Data, durable_value Key, durable_value Less = std::less<>>
-  requires(!std::integral<Less>)
-auto group_by(const Data& data, const Key& key, const Less& less = {}) {
+requires(!std::integral<Less>) auto group_by(const Data& data, const Key& key, const Less& less = {}) {
   return [data = as_out(data), key, less](context& cx) {
     const auto by_key = [key, less](const auto& a, const auto& b) { return less(key(a), key(b)); };
     return cx.call(ppmm::sort(data, by_key)).then([data, key, less](context& c) {
@@ -102,8 +103,7 @@ auto group_by(const Data& data, const Key& key, const Less& less = {}) {
   };
 }
 template <writable Data, durable_value Key, durable_value Less = std::less<>>
-  requires(!std::integral<Less>)
-auto group_by(context& cx, const Data& data, const Key& key, const Less& less = {}) {
+requires(!std::integral<Less>) auto group_by(context& cx, const Data& data, const Key& key, const Less& less = {}) {
   return group_by(data, key, less)(cx);
 }
 

@@ -105,7 +105,9 @@ template <readable From, durable_value Bucket>
 auto histogram(const From& from, std::size_t buckets, const Bucket& bucket) {
   return [from = as_in(from), buckets, bucket](context& cx) -> step<array<std::uint64_t>> {
     const array<std::uint64_t> to = cx.alloc<std::uint64_t>(buckets);
-    return cx.call(histogram(from, as_out(to), bucket)).then([to](context&) -> step<array<std::uint64_t>> { return to; });
+    return cx.call(histogram(from, as_out(to), bucket)).then([to](context&) -> step<array<std::uint64_t>> {
+      return to;
+    });
   };
 }
 template <readable From, durable_value Bucket>

@@ -1,8 +1,8 @@
 /// Sorting by an integer key: a stable radix sort, from the lowest digit to the highest.
 ///
-/// A pass counts each block's elements by digit, adds up what goes before each, and moves them; so it reads the data twice
-/// and writes them once, and needs no comparison (the parallel counting sort of Blelloch, CMU-CS-90-190, 1990, and of
-/// PBBS: Shun et al., SPAA 2012).
+/// A pass counts each block's elements by digit, adds up what goes before each, and moves them; so it reads the data
+/// twice and writes them once, and needs no comparison (the parallel counting sort of Blelloch, CMU-CS-90-190, 1990,
+/// and of PBBS: Shun et al., SPAA 2012).
 #pragma once
 
 #include <ppmm/algo/bucket_counts.hpp>
@@ -12,14 +12,28 @@
 
 #include <algorithm>
 #include <array>
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
+#include <string>
+#include <type_traits>
 
 namespace ppmm {
 
 namespace detail {
 
 inline constexpr unsigned radix_bits = 8;  // of a digit, at most: so many streams are written at once
+
+/// Throws error if a key has no so many bits.
+template <class T, class Key>
+void need_bits(unsigned bits) {
+  using integer = std::remove_cvref_t<std::invoke_result_t<const Key&, const T&>>;
+  static_assert(std::unsigned_integral<integer>, "integer_sort: the key must be an unsigned integer");
+  if (bits > std::numeric_limits<integer>::digits)
+    throw error("integer_sort was asked for the low " + std::to_string(bits) + " bits of a key that has " +
+                std::to_string(std::numeric_limits<integer>::digits));
+}
 
 /// The digit of a key that one pass looks at.
 template <class Key>
@@ -89,7 +103,8 @@ struct radix_sort {
     return cx.call(counting_pass(from, there, digit_of<Key>{key, shift, end - shift}))
         .then([self = *this, there](context& c) -> step<void> {
           if (self.pass + 1 == self.passes) return {};
-          return c.tail(radix_sort{there.as_in(), self.to, self.scratch, self.key, self.bits, self.passes, self.pass + 1});
+          return c.tail(
+              radix_sort{there.as_in(), self.to, self.scratch, self.key, self.bits, self.passes, self.pass + 1});
         });
   }
 };
@@ -104,6 +119,7 @@ auto integer_sort(const From& from, const To& to, const Key& key, unsigned bits)
   return [from = as_in(from), to = as_out(to), key, bits](context& cx) -> step<void> {
     using T = element<From>;
     detail::need_size("integer_sort", to.size(), from.size());
+    detail::need_bits<T, Key>(bits);
     const unsigned passes = detail::radix_sort<T, Key>::passes_for(bits);
     const array<T> scratch = passes > 1 ? cx.alloc<T>(from.size()) : array<T>();
     return cx.call(detail::radix_sort<T, Key>{from, to, as_out(scratch), key, bits, passes, 0})
@@ -123,6 +139,7 @@ template <writable Data, durable_value Key>
 auto integer_sort(const Data& data, const Key& key, unsigned bits) {
   return [data = as_out(data), key, bits](context& cx) -> step<void> {
     using T = element<Data>;
+    detail::need_bits<T, Key>(bits);
     const unsigned passes = detail::radix_sort<T, Key>::passes_for(bits);
     const bool odd = passes % 2 == 1;
     const array<T> scratch = cx.alloc<T>(data.size());

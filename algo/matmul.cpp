@@ -42,7 +42,8 @@ template <class T>
       const std::size_t columns = std::min(wide, n - j);
       std::size_t i = 0;
       for (; i + high <= m; i += high)
-        multiply_block<high>(columns, some, shifted(a, i, from), packed + j / 4, shifted(before, i, j), shifted(c, i, j));
+        multiply_block<high>(columns, some, shifted(a, i, from), packed + j / 4, shifted(before, i, j),
+                             shifted(c, i, j));
       for (; i < m; ++i)
         multiply_block<1>(columns, some, shifted(a, i, from), packed + j / 4, shifted(before, i, j), shifted(c, i, j));
     }

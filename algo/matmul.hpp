@@ -13,13 +13,15 @@
 #include <array>
 #include <cstddef>
 #include <string>
+#include <type_traits>
+#include <utility>
 
 namespace ppmm {
 
 namespace detail {
 
-inline constexpr std::size_t tile_side = 64;     // of the result: that, and what is read for it, fits a cache near the core
-inline constexpr std::size_t inner_turn = 512;   // of the inner dimension, in a turn: some 100 µs
+inline constexpr std::size_t tile_side = 64;    // of the result: what a turn works on fits a cache near the core
+inline constexpr std::size_t inner_turn = 512;  // of the inner dimension, in a turn: some 100 µs
 
 /// Rows in memory, `stride` elements apart.
 template <class T>
@@ -99,6 +101,8 @@ struct multiply_tree {
   static std::size_t half(std::size_t side) { return (side / 2 + tile_side - 1) / tile_side * tile_side; }
 
   step<void> leaf(context& cx) const {
+    if (a.columns() == 0)
+      for (std::size_t r = 0; r < c.rows(); ++r) std::ranges::fill(cx.write(c.row(r)), 0.0);
     multiply_loop loop{a, b, c};
     if (a.columns() > inner_turn) loop.sums[0] = cx.alloc<double>(c.rows() * c.columns());
     if (a.columns() > inner_turn) loop.sums[1] = cx.alloc<double>(c.rows() * c.columns());
@@ -108,8 +112,8 @@ struct multiply_tree {
 
 }  // namespace detail
 
-/// The task that writes the product of `a` and `b` to `c`, which is apart from them. O(mnk/(B√M)) transfers for m × k by
-/// k × n elements, M those of a tile of 64 × 64; mnk/512 of them are opened as rows. The sums are always made in the same
+/// The task that writes the product of `a` and `b` to `c`, which is apart from them. O(mnk/(B√M)) transfers for m × k
+/// by k × n elements, where M elements fit a cache: those of a tile of 64 × 64. The sums are always made in the same
 /// order. Throws error, which fails the job, if the sides do not fit.
 inline auto matmul(const tile<in<double>>& a, const tile<in<double>>& b, const tile<out<double>>& c) {
   return [a, b, c](context& cx) -> step<void> {
@@ -117,7 +121,6 @@ inline auto matmul(const tile<in<double>>& a, const tile<in<double>>& b, const t
     if (a.columns() != b.rows() || c.rows() != a.rows() || c.columns() != b.columns())
       throw error("matmul: " + shape(a) + " times " + shape(b) + " does not give " + shape(c));
     if (c.rows() == 0 || c.columns() == 0) return {};
-    if (a.columns() == 0) throw error("matmul: the inner dimension is zero; write the zeros with tabulate");
     return detail::multiply_tree{a, b, c}(cx);
   };
 }

@@ -2,9 +2,9 @@
 ///
 /// The paper's prefix sum goes up a tree with the sums of blocks and down again with what stands before each, in O(n/B)
 /// transfers (Blelloch, Gibbons, Gu, McGuffey, Shun, SPAA 2018, section 7). Here a strand goes from left to right and
-/// writes at once, with one pass over the data. Only what a thief takes has the way up first: it adds up its blocks while
-/// what is before them is not known yet; the way down over them can then be cut anywhere. So an element is read at most
-/// twice and written once, and only once where nobody steals.
+/// writes at once, with one pass over the data. Only what a thief takes has the way up first: it adds up its blocks
+/// while what is before them is not known yet; the way down over them can then be cut anywhere. So an element is read
+/// at most twice and written once, and only once where nobody steals.
 #pragma once
 
 #include <ppmm/algo/for_each.hpp>
@@ -31,9 +31,7 @@ struct scan_parts {
 };
 
 /// Elements of a block whose sum is kept: at most a few thousand blocks, as one strand goes over their sums.
-constexpr std::size_t scan_block(std::size_t n) {
-  return std::min(std::bit_ceil(n / 2048 + 1), std::size_t{16384});
-}
+constexpr std::size_t scan_block(std::size_t n) { return std::min(std::bit_ceil(n / 2048 + 1), std::size_t{16384}); }
 constexpr std::size_t blocks_of(std::size_t n, std::size_t block) { return (n + block - 1) / block; }
 
 /// The task that writes the sum of each block of [lo, hi) to `sums`.
@@ -68,8 +66,8 @@ struct scan_loop {
   using S = typename Parts::value;
   Parts parts;
   std::size_t lo, hi;
-  S before;                      // combined from all before lo
-  std::size_t block, base;       // what is before the blocks from `base` on, if it is known
+  S before;                 // combined from all before lo
+  std::size_t block, base;  // what is before the blocks from `base` on, if it is known
   array<S> before_block;
   turn_length turn;
 
@@ -99,7 +97,8 @@ struct scan_loop {
       return cx.fork(left, part(middle, hi, cx.read(before_block[b])[0], before_block, base))
           .then([](context&, const S&, const S& right) -> step<S> { return right; });
 
-    // A thief adds up the right half. The strand that offers it does not: it goes on there itself when it has come so far.
+    // A thief adds up the right half. The strand that offers it does not: it writes there itself when it has come so
+    // far.
     const array<S> sums = cx.alloc<S>(blocks_of(hi - middle, block));
     const auto add_up = [self = *this, middle, sums, owner = cx.soft_id()](context& c) -> step<bool> {
       if (c.soft_id() == owner) return false;
@@ -160,8 +159,8 @@ auto scan_views(const From& from, const To& to, const T& identity, const Op& op)
 /// The task that goes over [lo, hi) with what stands before each subrange: `sum(cx, from, to)` gives a subrange's sum,
 /// and `write(cx, from, to, before)` does the work there and gives `combine(before, its sum)`. Subranges are disjoint
 /// and cover the whole; of some only `sum` is called before. Gives the sum of all. `combine` must be associative, with
-/// `identity`, and need not be commutative. For what is written at places that depend on what stands before: prefix sums,
-/// packing, cutting text into lines.
+/// `identity`, and need not be commutative. For what is written at places that depend on what stands before: prefix
+/// sums, packing, cutting text into lines.
 template <durable_value S, durable_value Combine, range_body Sum, durable_value Write>
 auto scan(std::size_t lo, std::size_t hi, const S& identity, const Combine& combine, const Sum& sum,
           const Write& write) {
@@ -173,9 +172,9 @@ step<S> scan(context& cx, std::size_t lo, std::size_t hi, const S& identity, con
   return scan(lo, hi, identity, combine, sum, write)(cx);
 }
 
-/// The task that writes to `to` what `op` makes of all elements of `from` before each: an exclusive prefix sum, and gives
-/// that of all. `op` must be associative, with `identity`, and need not be commutative. `to` is apart from `from` and as
-/// large. At most 3n/B transfers, 2n/B where nothing is stolen.
+/// The task that writes to `to` what `op` makes of all elements of `from` before each: an exclusive prefix sum, and
+/// gives that of all. `op` must be associative, with `identity`, and need not be commutative. `to` is apart from `from`
+/// and as large. At most 3n/B transfers, 2n/B where nothing is stolen.
 template <readable From, writable To, durable_value T, durable_value Op>
 auto exclusive_scan(const From& from, const To& to, const T& identity, const Op& op) {
   return detail::scan_views<false>(from, to, identity, op);
@@ -185,7 +184,8 @@ step<T> exclusive_scan(context& cx, const From& from, const To& to, const T& ide
   return ppmm::exclusive_scan(from, to, identity, op)(cx);
 }
 
-/// The task that writes to `to` what `op` makes of all elements of `from` up to each and with it; else as exclusive_scan.
+/// The task that writes to `to` what `op` makes of all elements of `from` up to each and with it; else as
+/// exclusive_scan.
 template <readable From, writable To, durable_value T, durable_value Op>
 auto inclusive_scan(const From& from, const To& to, const T& identity, const Op& op) {
   return detail::scan_views<true>(from, to, identity, op);

@@ -3,8 +3,8 @@
 /// The recursion halves the array down to leaves, sorts those, and merges upwards (Blelloch, Gibbons, Gu, McGuffey,
 /// Shun, SPAA 2018, section 7, where merging and mergesort are given as write-efficient capsules). No task overwrites
 /// what it has read: a leaf reads `data` and writes `scratch`, the merges above it go back and forth. The number of
-/// levels is the same everywhere and odd, so that the last merge writes `data`. Merges are cut in two where thieves want
-/// work (merge.hpp).
+/// levels is the same everywhere and odd, so that the last merge writes `data`. Merges are cut in two where thieves
+/// want work (merge.hpp).
 #pragma once
 
 #include <ppmm/algo/merge.hpp>

@@ -49,10 +49,14 @@ struct element_of<View<T>> {
 
 /// What can be read: in, out, inout, array.
 template <class V>
-concept readable = requires(const V& v) { as_in(v); };
+concept readable = requires(const V& v) {
+  as_in(v);
+};
 /// What can be written: out, array.
 template <class V>
-concept writable = requires(const V& v) { as_out(v); };
+concept writable = requires(const V& v) {
+  as_out(v);
+};
 /// The type of its elements.
 template <class V>
 using element = typename detail::element_of<V>::type;

@@ -10,13 +10,13 @@
 #include "workbench.hpp"
 
 #include <fmt/format.h>
-#include <ppmm/pmem/persist.hpp>
 #include <tbb/blocked_range.h>
 #include <tbb/blocked_range2d.h>
 #include <tbb/enumerable_thread_specific.h>
 #include <tbb/parallel_for.h>
 #include <tbb/parallel_reduce.h>
 #include <tbb/parallel_scan.h>
+#include <ppmm/pmem/persist.hpp>
 
 #include <algorithm>
 #include <array>
@@ -67,7 +67,7 @@ struct memory {
 struct algorithm {
   std::size_t size;
   std::string_view name, counterpart;
-  std::function<void(memory&)> prepare;                                       // before each measurement
+  std::function<void(memory&)> prepare;  // before each measurement
   std::function<void(memory&)> serial, tbb;
   std::function<measured(workbench&, const memory&, const ppmm::run_options&)> ours;
 };
@@ -104,8 +104,8 @@ using ppmm::detail::tile_side;
 void multiply_one_tile(memory& m, std::size_t i, std::size_t j) {
   const double *const a = reinterpret_cast<double*>(m.from.data()), *const b = a + side * side;
   double* const c = reinterpret_cast<double*>(m.to.data());
-  ppmm::detail::multiply_tile(tile_side, tile_side, side, {a + i * tile_side * side, side}, {b + j * tile_side, side}, {},
-                              {c + i * tile_side * side + j * tile_side, side});
+  ppmm::detail::multiply_tile(tile_side, tile_side, side, {a + i * tile_side * side, side}, {b + j * tile_side, side},
+                              {}, {c + i * tile_side * side + j * tile_side, side});
 }
 void small_doubles(memory& m) {
   auto* const p = reinterpret_cast<double*>(m.from.data());
@@ -142,10 +142,13 @@ std::vector<algorithm> all_algorithms() {
                  [](memory& m) { keep(std::min_element(m.from.begin(), m.from.end())); },
                  [](memory& m) { keep(std::min_element(std::execution::par, m.from.begin(), m.from.end())); },
                  job([](context& cx, auto from, auto) { return ppmm::min_element(cx, from); })});
-  all.push_back({many, "find_if, nothing found", "std::find_if(par)", as_it_is,
-                 [](memory& m) { keep(std::find(m.from.begin(), m.from.end(), number{7})); },
-                 [](memory& m) { keep(std::find_if(std::execution::par, m.from.begin(), m.from.end(), [](number x) { return x == 7; })); },
-                 job([](context& cx, auto from, auto) { return ppmm::find_if(cx, from, [](number x) { return x == 7; }); })});
+  all.push_back(
+      {many, "find_if, nothing found", "std::find_if(par)", as_it_is,
+       [](memory& m) { keep(std::find(m.from.begin(), m.from.end(), number{7})); },
+       [](memory& m) {
+         keep(std::find_if(std::execution::par, m.from.begin(), m.from.end(), [](number x) { return x == 7; }));
+       },
+       job([](context& cx, auto from, auto) { return ppmm::find_if(cx, from, [](number x) { return x == 7; }); })});
   all.push_back({many, "exclusive_scan", "parallel_scan", as_it_is,
                  [](memory& m) { std::exclusive_scan(m.from.begin(), m.from.end(), m.to.begin(), number{0}); },
                  [](memory& m) {
@@ -161,37 +164,46 @@ std::vector<algorithm> all_algorithms() {
                        },
                        std::plus<>()));
                  },
-                 job([](context& cx, auto from, auto to) { return ppmm::exclusive_scan(cx, from, to, number{0}, std::plus<>()); })});
-  all.push_back({many, "filter, into a view", "std::copy_if(par)", as_it_is,
-                 [](memory& m) { keep(std::copy_if(m.from.begin(), m.from.end(), m.to.begin(), is_kept)); },
-                 [](memory& m) { keep(std::copy_if(std::execution::par, m.from.begin(), m.from.end(), m.to.begin(), is_kept)); },
-                 job([](context& cx, auto from, auto to) { return ppmm::filter(cx, from, to, keep_even); })});
-  all.push_back({many, "filter, into a new array", "std::copy_if(par)", as_it_is,
-                 [](memory& m) { keep(std::copy_if(m.from.begin(), m.from.end(), m.to.begin(), is_kept)); },
-                 [](memory& m) { keep(std::copy_if(std::execution::par, m.from.begin(), m.from.end(), m.to.begin(), is_kept)); },
-                 job([](context& cx, auto from, auto) {
-                   return cx.call(ppmm::filter(from, keep_even)).then([](context& c, const ppmm::array<number>& a) { return freed(a)(c); });
+                 job([](context& cx, auto from, auto to) {
+                   return ppmm::exclusive_scan(cx, from, to, number{0}, std::plus<>());
                  })});
-  all.push_back({many, "histogram, 256 buckets", "a combinable of arrays", as_it_is,
-                 [](memory& m) {
-                   std::array<number, buckets> count{};
-                   for (const number x : m.from) ++count[to_bucket(x)];
-                   keep(count[7]);
-                 },
-                 [](memory& m) {
-                   tbb::enumerable_thread_specific<std::array<number, buckets>> counts;
-                   tbb::parallel_for(range(0, m.size()), [&](const range& r) {
-                     auto& count = counts.local();
-                     for (std::size_t i = r.begin(); i < r.end(); ++i) ++count[to_bucket(m.from[i])];
-                   });
-                   std::array<number, buckets> sum{};
-                   for (const auto& c : counts)
-                     for (std::size_t k = 0; k < buckets; ++k) sum[k] += c[k];
-                   keep(sum[7]);
-                 },
-                 job([](context& cx, auto from, auto) {
-                   return cx.call(ppmm::histogram(from, buckets, to_bucket)).then([](context& c, const ppmm::array<number>& a) { return freed(a)(c); });
-                 })});
+  all.push_back(
+      {many, "filter, into a view", "std::copy_if(par)", as_it_is,
+       [](memory& m) { keep(std::copy_if(m.from.begin(), m.from.end(), m.to.begin(), is_kept)); },
+       [](memory& m) { keep(std::copy_if(std::execution::par, m.from.begin(), m.from.end(), m.to.begin(), is_kept)); },
+       job([](context& cx, auto from, auto to) { return ppmm::filter(cx, from, to, keep_even); })});
+  all.push_back(
+      {many, "filter, into a new array", "std::copy_if(par)", as_it_is,
+       [](memory& m) { keep(std::copy_if(m.from.begin(), m.from.end(), m.to.begin(), is_kept)); },
+       [](memory& m) { keep(std::copy_if(std::execution::par, m.from.begin(), m.from.end(), m.to.begin(), is_kept)); },
+       job([](context& cx, auto from, auto) {
+         return cx.call(ppmm::filter(from, keep_even)).then([](context& c, const ppmm::array<number>& a) {
+           return freed(a)(c);
+         });
+       })});
+  all.push_back(
+      {many, "histogram, 256 buckets", "a combinable of arrays", as_it_is,
+       [](memory& m) {
+         std::array<number, buckets> count{};
+         for (const number x : m.from) ++count[to_bucket(x)];
+         keep(count[7]);
+       },
+       [](memory& m) {
+         tbb::enumerable_thread_specific<std::array<number, buckets>> counts;
+         tbb::parallel_for(range(0, m.size()), [&](const range& r) {
+           auto& count = counts.local();
+           for (std::size_t i = r.begin(); i < r.end(); ++i) ++count[to_bucket(m.from[i])];
+         });
+         std::array<number, buckets> sum{};
+         for (const auto& c : counts)
+           for (std::size_t k = 0; k < buckets; ++k) sum[k] += c[k];
+         keep(sum[7]);
+       },
+       job([](context& cx, auto from, auto) {
+         return cx.call(ppmm::histogram(from, buckets, to_bucket)).then([](context& c, const ppmm::array<number>& a) {
+           return freed(a)(c);
+         });
+       })});
   all.push_back({many, "merge", "std::merge(par)",
                  [](memory& m) {
                    if (std::is_sorted(m.from.begin(), m.middle())) return;
@@ -199,8 +211,12 @@ std::vector<algorithm> all_algorithms() {
                    std::sort(m.middle(), m.from.end());
                  },
                  [](memory& m) { std::merge(m.from.begin(), m.middle(), m.middle(), m.from.end(), m.to.begin()); },
-                 [](memory& m) { std::merge(std::execution::par, m.from.begin(), m.middle(), m.middle(), m.from.end(), m.to.begin()); },
-                 job([](context& cx, auto from, auto to) { return ppmm::merge(cx, from.first(from.size() / 2), from.drop(from.size() / 2), to); })});
+                 [](memory& m) {
+                   std::merge(std::execution::par, m.from.begin(), m.middle(), m.middle(), m.from.end(), m.to.begin());
+                 },
+                 job([](context& cx, auto from, auto to) {
+                   return ppmm::merge(cx, from.first(from.size() / 2), from.drop(from.size() / 2), to);
+                 })});
   all.push_back({fewer, "sort", "std::stable_sort(par)", scattered,
                  [](memory& m) { std::stable_sort(m.from.begin(), m.from.end()); },
                  [](memory& m) { std::stable_sort(std::execution::par, m.from.begin(), m.from.end()); },
@@ -217,27 +233,38 @@ std::vector<algorithm> all_algorithms() {
                      if (m.from[i] >> 48 != m.from[i - 1] >> 48) m.to[groups++] = i;
                  },
                  [](memory& m) {
-                   std::stable_sort(std::execution::par, m.from.begin(), m.from.end(), [](number a, number b) { return a >> 48 < b >> 48; });
-                   const auto begins = [&](const number& x) { return &x != m.from.data() && *(&x - 1) >> 48 != x >> 48; };
+                   std::stable_sort(std::execution::par, m.from.begin(), m.from.end(),
+                                    [](number a, number b) { return a >> 48 < b >> 48; });
+                   const auto begins = [&](const number& x) {
+                     return &x != m.from.data() && *(&x - 1) >> 48 != x >> 48;
+                   };
                    keep(std::copy_if(std::execution::par, m.from.begin(), m.from.end(), m.to.begin(), begins));
                  },
                  job([](context& cx, auto from, auto) {
-                   return cx.call(ppmm::group_by(from, [](number x) { return x >> 48; }, 16)).then([](context& c, const ppmm::groups<number>& g) {
-                     return c.fork(freed(g.keys), freed(g.offsets)).then([](context&, std::size_t k, std::size_t) -> step<std::size_t> { return k; });
-                   });
+                   return cx
+                       .call(ppmm::group_by(
+                           from, [](number x) { return x >> 48; }, 16))
+                       .then([](context& c, const ppmm::groups<number>& g) {
+                         return c.fork(freed(g.keys), freed(g.offsets))
+                             .then([](context&, std::size_t k, std::size_t) -> step<std::size_t> { return k; });
+                       });
                  })});
-  all.push_back({2 * side * side, "matmul, 768 × 768", "parallel_for over the same tiles", small_doubles, multiply_tiles, [](memory& m) {
-                   tbb::parallel_for(tbb::blocked_range2d<std::size_t>(0, side / tile_side, 0, side / tile_side), [&](const auto& r) {
-                     for (std::size_t i = r.rows().begin(); i < r.rows().end(); ++i)
-                       for (std::size_t j = r.cols().begin(); j < r.cols().end(); ++j) multiply_one_tile(m, i, j);
-                   });
+  all.push_back({2 * side * side, "matmul, 768 × 768", "parallel_for over the same tiles", small_doubles,
+                 multiply_tiles,
+                 [](memory& m) {
+                   tbb::parallel_for(tbb::blocked_range2d<std::size_t>(0, side / tile_side, 0, side / tile_side),
+                                     [&](const auto& r) {
+                                       for (std::size_t i = r.rows().begin(); i < r.rows().end(); ++i)
+                                         for (std::size_t j = r.cols().begin(); j < r.cols().end(); ++j)
+                                           multiply_one_tile(m, i, j);
+                                     });
                  },
                  job([](context& cx, auto from, auto to) {
                    const auto matrix = [](const out<number>& v, std::size_t at) {
                      return out<double>(reinterpret_cast<double*>(v.address()) + at * side * side, side * side);
                    };
-                   return ppmm::matmul(cx, ppmm::tile(matrix(from, 0).as_in(), side), ppmm::tile(matrix(from, 1).as_in(), side),
-                                       ppmm::tile(matrix(to, 0), side));
+                   return ppmm::matmul(cx, ppmm::tile(matrix(from, 0).as_in(), side),
+                                       ppmm::tile(matrix(from, 1).as_in(), side), ppmm::tile(matrix(to, 0), side));
                  })});
   return all;
 }
@@ -246,13 +273,15 @@ std::vector<algorithm> all_algorithms() {
 double written_back_ns_a_byte(workbench& w, memory& m) {
   constexpr std::size_t at_once = 8192;
   ppmm::persister p(w.pool().medium());
-  return time_ns(1, [&] {
-           for (std::size_t i = 0; i < m.size(); i += at_once) {
-             for (std::size_t j = i; j < i + at_once; ++j) m.to[j] = j;
-             p.flush(&m.to[i], at_once * sizeof(number));
-             p.fence();
-           }
-         }) / static_cast<double>(m.size() * sizeof(number));
+  return time_ns(1,
+                 [&] {
+                   for (std::size_t i = 0; i < m.size(); i += at_once) {
+                     for (std::size_t j = i; j < i + at_once; ++j) m.to[j] = j;
+                     p.flush(&m.to[i], at_once * sizeof(number));
+                     p.fence();
+                   }
+                 }) /
+         static_cast<double>(m.size() * sizeof(number));
 }
 
 }  // namespace
@@ -274,12 +303,16 @@ int main(int argc, char** argv) {
       return 2;
     }
   }
-  workbench process(ppmm::durability::process, std::size_t{1} << 30), emulated(ppmm::durability::emulated, std::size_t{1} << 30);
+  workbench process(ppmm::durability::process, std::size_t{1} << 30),
+      emulated(ppmm::durability::emulated, std::size_t{1} << 30);
   ppmm::run_options how = workers(threads);
   how.region = region_bytes;
 
-  fmt::print("{} worker{}; {} MiB, sorts {} MiB\n\n", threads, threads == 1 ? "" : "s", many * sizeof(number) >> 20, fewer * sizeof(number) >> 20);
-  fmt::print("| | oneTBB | its time | `process` / oneTBB | / serial | `emulated`: MiB written back | time of that | `emulated` / the larger |\n");
+  fmt::print("{} worker{}; {} MiB, sorts {} MiB\n\n", threads, threads == 1 ? "" : "s", many * sizeof(number) >> 20,
+             fewer * sizeof(number) >> 20);
+  fmt::print(
+      "| | oneTBB | its time | `process` / oneTBB | / serial | `emulated`: MiB written back | time of that | "
+      "`emulated` / the larger |\n");
   fmt::print("| --- | --- | --- | --- | --- | --- | --- | --- |\n");
   for (const algorithm& a : all_algorithms()) {
     if (!only.empty() && a.name.find(only) == std::string_view::npos) continue;
@@ -287,7 +320,7 @@ int main(int argc, char** argv) {
     turns t;
     double bytes = 0;
     const auto serial = t.add([&] { return a.prepare(in_process), time_ns(1, [&] { a.serial(in_process); }); });
-    const auto tbb = t.add([&] { 
+    const auto tbb = t.add([&] {
       a.prepare(in_process);
       double ns = 0;
       with_tbb_threads(static_cast<int>(threads), [&] { ns = time_ns(threads, [&] { a.tbb(in_process); }); });
@@ -305,8 +338,9 @@ int main(int argc, char** argv) {
     t.forget();
     t.take(quick ? 3 : 15);
     const double back = bytes * t.median_of(flushing), beside = std::max(t.median_of(tbb), back);
-    fmt::print("| {} | {} | {:.1f} ms | {:.2f} × | {:.2f} × | {:.0f} | {:.1f} ms | {:.2f} × |\n", a.name, a.counterpart, t.median_of(tbb) / 1e6,
-               t.ratio(ours, tbb), t.ratio(ours, serial), bytes / (1 << 20), back / 1e6, t.median_of(durable) / beside);
+    fmt::print("| {} | {} | {:.1f} ms | {:.2f} × | {:.2f} × | {:.0f} | {:.1f} ms | {:.2f} × |\n", a.name, a.counterpart,
+               t.median_of(tbb) / 1e6, t.ratio(ours, tbb), t.ratio(ours, serial), bytes / (1 << 20), back / 1e6,
+               t.median_of(durable) / beside);
     std::fflush(stdout);
   }
 }

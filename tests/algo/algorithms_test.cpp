@@ -1,5 +1,5 @@
-/// Every algorithm beside the standard library's, on inputs of all kinds and sizes, in all ways of running; and the heap
-/// is clean afterwards.
+/// Every algorithm beside the standard library's, on inputs of all kinds and sizes, in all ways of running; and the
+/// heap is clean afterwards.
 #include "algo_test.hpp"
 
 #include <functional>
@@ -85,9 +85,12 @@ TEST_P(Algorithms, ReduceAndExtremes) {
       else
         return sum + x;
     };
-    EXPECT_EQ(run_clean(ppmm::reduce(data, std::uint64_t{0}, add)), std::accumulate(all.begin(), all.end(), std::uint64_t{0}, add));
-    EXPECT_EQ(run_clean(ppmm::min_element(data, by_key())), static_cast<std::size_t>(std::ranges::min_element(all, by_key()) - all.begin()));
-    EXPECT_EQ(run_clean(ppmm::max_element(data, by_key())), static_cast<std::size_t>(std::ranges::max_element(all, by_key()) - all.begin()));
+    EXPECT_EQ(run_clean(ppmm::reduce(data, std::uint64_t{0}, add)),
+              std::accumulate(all.begin(), all.end(), std::uint64_t{0}, add));
+    EXPECT_EQ(run_clean(ppmm::min_element(data, by_key())),
+              static_cast<std::size_t>(std::ranges::min_element(all, by_key()) - all.begin()));
+    EXPECT_EQ(run_clean(ppmm::max_element(data, by_key())),
+              static_cast<std::size_t>(std::ranges::max_element(all, by_key()) - all.begin()));
   });
 }
 
@@ -95,7 +98,8 @@ TEST_P(Algorithms, ExtremesOfNumbers) {
   const auto keys = array<std::int32_t>(std::ranges::max(sizes));
   on_all_inputs([&](const out<entry>& data) {
     const auto numbers = fresh(keys, data.size());
-    std::ranges::transform(elements(data), elements(numbers).begin(), [](const entry& e) { return static_cast<std::int32_t>(e.key); });
+    std::ranges::transform(elements(data), elements(numbers).begin(),
+                           [](const entry& e) { return static_cast<std::int32_t>(e.key); });
     const auto all = elements(numbers);
     const extremes found = run_clean(ppmm::minmax_element(numbers));
     EXPECT_EQ(found.least, static_cast<std::size_t>(std::ranges::min_element(all) - all.begin()));
@@ -119,7 +123,9 @@ TEST_P(Algorithms, Scans) {
   const auto functions = array<affine>(std::ranges::max(sizes)), room = array<affine>(functions.size());
   on_all_inputs([&](const out<entry>& data) {
     const auto from = fresh(functions, data.size());
-    std::ranges::transform(elements(data), elements(from).begin(), [](const entry& e) { return affine{2 * e.key + 1, e.place}; });
+    std::ranges::transform(elements(data), elements(from).begin(), [](const entry& e) {
+      return affine{2 * e.key + 1, e.place};
+    });
     std::vector<affine> expected(data.size());
     std::inclusive_scan(elements(from).begin(), elements(from).end(), expected.begin(), compose());
     const affine all = expected.empty() ? affine{} : expected.back();
@@ -129,7 +135,8 @@ TEST_P(Algorithms, Scans) {
     ASSERT_EQ(copy(to), expected);
 
     std::exclusive_scan(elements(from).begin(), elements(from).end(), expected.begin(), affine{}, compose());
-    EXPECT_EQ(run_clean([from, to](context& cx) { return ppmm::exclusive_scan(cx, from, to, affine{}, compose()); }), all);
+    EXPECT_EQ(run_clean([from, to](context& cx) { return ppmm::exclusive_scan(cx, from, to, affine{}, compose()); }),
+              all);
     ASSERT_EQ(copy(to), expected);
   });
 }
@@ -142,7 +149,8 @@ TEST_P(Algorithms, ScanOfMany) {
   std::vector<std::uint64_t> expected(from.size());
   std::inclusive_scan(elements(from).begin(), elements(from).end(), expected.begin());
   for (int round = 0; round < 3; ++round) {
-    EXPECT_EQ(run_clean(ppmm::inclusive_scan(from, fresh(to, to.size()), std::uint64_t{0}, std::plus<>())), expected.back());
+    EXPECT_EQ(run_clean(ppmm::inclusive_scan(from, fresh(to, to.size()), std::uint64_t{0}, std::plus<>())),
+              expected.back());
     ASSERT_EQ(copy(to), expected);
   }
 }
@@ -163,7 +171,9 @@ TEST_P(Algorithms, Filters) {
 
     fresh(room, 0);
     const auto kept = run_clean([=](context& cx) {
-      return cx.call(filter(data, keep)).then([=](context& c, const ppmm::array<entry>& a) { return take_over(a, to)(c); });
+      return cx.call(filter(data, keep)).then([=](context& c, const ppmm::array<entry>& a) {
+        return take_over(a, to)(c);
+      });
     });
     EXPECT_EQ(kept, expected.size());
     ASSERT_EQ(copy(to.first(expected.size())), expected);
@@ -173,11 +183,13 @@ TEST_P(Algorithms, Filters) {
     fresh(room, 0);
     const auto packed = run_clean([=](context& cx) {
       return cx.call(map(data, flags, keep)).then([=](context& c) {
-        return c.fork(pack(data, flags), pack_index(flags)).then([=](context& d, const ppmm::array<entry>& a, const ppmm::array<std::uint64_t>& i) {
-          return d.fork(take_over(a, to), take_over(i, all_places)).then([](context&, std::size_t m, std::size_t n) -> step<std::size_t> {
-            return m == n ? n : ~std::size_t{0};
-          });
-        });
+        return c.fork(pack(data, flags), pack_index(flags))
+            .then([=](context& d, const ppmm::array<entry>& a, const ppmm::array<std::uint64_t>& i) {
+              return d.fork(take_over(a, to), take_over(i, all_places))
+                  .then([](context&, std::size_t m, std::size_t n) -> step<std::size_t> {
+                    return m == n ? n : ~std::size_t{0};
+                  });
+            });
       });
     });
     EXPECT_EQ(packed, expected.size());
@@ -191,7 +203,8 @@ TEST_P(Algorithms, Merge) {
   std::mt19937_64 random(seed());
   on_all_inputs([&](const out<entry>& data) {
     const auto right = fresh(right_room, data.size() - data.size() / 3);
-    for (entry& e : elements(right)) e = {static_cast<std::uint32_t>(random() % 2 == 0 ? random() % 10 : random()), ~0u};
+    for (entry& e : elements(right))
+      e = {static_cast<std::uint32_t>(random() % 2 == 0 ? random() % 10 : random()), ~0u};
     std::ranges::stable_sort(elements(data), by_key());
     std::ranges::stable_sort(elements(right), by_key());
     std::vector<entry> expected;
@@ -231,7 +244,8 @@ TEST_P(Algorithms, IntegerSort) {
 TEST_P(Algorithms, IntegerSortOfMany) {
   std::mt19937_64 random(seed());
   const auto data = array<entry>(400'000), to = array<entry>(data.size());
-  for (std::uint32_t i = 0; entry& e : elements(data)) e = {static_cast<std::uint32_t>(random() % (std::size_t{1} << (i % 12))), i++};
+  for (std::uint32_t i = 0; entry & e : elements(data))
+    e = {static_cast<std::uint32_t>(random() % (std::size_t{1} << (i % 12))), i++};
   std::vector<entry> expected = copy(data);
   std::ranges::stable_sort(expected, by_key());
   run_clean(integer_sort(data, to, key_of(), 11));
@@ -248,7 +262,9 @@ TEST_P(Algorithms, Histogram) {
       for (const entry& e : elements(data)) ++expected[bucket(e)];
       const auto to = fresh(room, buckets);
       const auto found = run_clean([=](context& cx) {
-        return cx.call(histogram(data, buckets, bucket)).then([=](context& c, const ppmm::array<std::uint64_t>& a) { return take_over(a, to)(c); });
+        return cx.call(histogram(data, buckets, bucket)).then([=](context& c, const ppmm::array<std::uint64_t>& a) {
+          return take_over(a, to)(c);
+        });
       });
       EXPECT_EQ(found, buckets);
       ASSERT_EQ(copy(to), expected);
@@ -272,14 +288,16 @@ TEST_P(Algorithms, GroupBy) {
     const auto keys = key_room;
     const auto offsets = offset_room;
     const auto take = [=](context& c, const groups<std::uint32_t>& g) {
-      return c.fork(take_over(g.keys, keys), take_over(g.offsets, offsets)).then([](context&, std::size_t k, std::size_t o) -> step<std::size_t> {
-        return o == k + 1 ? k : ~std::size_t{0};
-      });
+      return c.fork(take_over(g.keys, keys), take_over(g.offsets, offsets))
+          .then([](context&, std::size_t k, std::size_t o) -> step<std::size_t> {
+            return o == k + 1 ? k : ~std::size_t{0};
+          });
     };
     for (const bool by_bits : {true, false}) {
       std::ranges::copy(given, elements(data).begin());
-      const std::size_t n = by_bits ? run_clean([=](context& cx) { return cx.call(group_by(data, key_of(), 13)).then(take); })
-                                    : run_clean([=](context& cx) { return cx.call(group_by(data, key_of())).then(take); });
+      const std::size_t n =
+          by_bits ? run_clean([=](context& cx) { return cx.call(group_by(data, key_of(), 13)).then(take); })
+                  : run_clean([=](context& cx) { return cx.call(group_by(data, key_of())).then(take); });
       ASSERT_EQ(n, expected.size());
       std::size_t g = 0;
       for (const auto& [key, members] : expected) {
@@ -303,9 +321,11 @@ TEST_P(Algorithms, Matmul) {
   const auto matrix = [&](std::size_t i) { return memory.sub(i * width * width, width * width); };
   std::mt19937_64 random(seed());
   for (double& x : elements(memory)) x = static_cast<double>(random() % 100);
-  for (const shape s : {shape{1, 1, 1}, shape{3, 5, 7}, shape{64, 64, 64}, shape{65, 33, 130}, shape{20, 600, 9}, shape{0, 3, 5}, shape{150, 40, 150}}) {
+  for (const shape s : {shape{1, 1, 1}, shape{3, 5, 7}, shape{64, 64, 64}, shape{65, 33, 130}, shape{20, 600, 9},
+                        shape{0, 3, 5}, shape{3, 0, 5}, shape{150, 40, 150}}) {
     SCOPED_TRACE(std::to_string(s.m) + " x " + std::to_string(s.k) + " x " + std::to_string(s.n));
-    const tile<in<double>> a = tile(matrix(0).as_in(), width).sub(7, 3, s.m, s.k), b = tile(matrix(1).as_in(), width).sub(1, 4, s.k, s.n);
+    const tile<in<double>> a = tile(matrix(0).as_in(), width).sub(7, 3, s.m, s.k),
+                           b = tile(matrix(1).as_in(), width).sub(1, 4, s.k, s.n);
     const auto before = copy(matrix(2));
     run_clean(matmul(a, b, tile(matrix(2), width).sub(2, 5, s.m, s.n)));
     for (std::size_t i = 0; i < width; ++i)
@@ -318,7 +338,8 @@ TEST_P(Algorithms, Matmul) {
         ASSERT_EQ(elements(matrix(2))[i * width + j], expected) << i << ", " << j;
       }
   }
-  EXPECT_THROW(run_clean(matmul(tile(matrix(0).as_in(), 10), tile(matrix(1).as_in(), 61), tile(matrix(2), width))), job_failed);
+  EXPECT_THROW(run_clean(matmul(tile(matrix(0).as_in(), 10), tile(matrix(1).as_in(), 61), tile(matrix(2), width))),
+               job_failed);
 }
 
 TEST_P(Algorithms, RefuseRoomOfAnotherSize) {
@@ -326,6 +347,7 @@ TEST_P(Algorithms, RefuseRoomOfAnotherSize) {
   EXPECT_THROW(run_clean(map(data, to, std::identity())), job_failed);
   EXPECT_THROW(run_clean(ppmm::inclusive_scan(data, to, 0u, std::plus<>())), job_failed);
   EXPECT_THROW(run_clean(ppmm::merge(data, data, to)), job_failed);
+  EXPECT_THROW(run_clean(integer_sort(data, std::identity(), 33)), job_failed);
   EXPECT_THROW(run_clean(filter(data, to, [](std::uint32_t) { return true; })), job_failed);
 }
 
