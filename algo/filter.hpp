@@ -117,7 +117,7 @@ template <class Source>
 auto pack_array(const Source& source, std::size_t n) {
   using T = typename Source::value_type;
   return [source, n](context& cx) -> step<array<T>> {
-    const std::size_t block = scan_block(n);
+    const std::size_t block = scan_block(n, 256);
     const array<std::size_t> counts = cx.alloc<std::size_t>(blocks_of(n, block));
     return cx.call(add_up_blocks(pack_parts(source, {}), 0, n, block, counts))
         .then([source, n, block, counts](context& c) -> step<array<T>> {
@@ -126,7 +126,7 @@ auto pack_array(const Source& source, std::size_t n) {
           const array<T> to = c.alloc<T>(all);
           c.free(counts);
           using loop = scan_loop<decltype(pack_parts(source, {}))>;
-          return c.call(loop{pack_parts(source, as_out(to)), 0, n, 0, block, 0, before, turn_length()})
+          return c.call(loop{pack_parts(source, as_out(to)), 0, n, 0, before, block, 0, turn_length()})
               .then([to, before](context& d, std::size_t) -> step<array<T>> {
                 d.free(before);
                 return to;

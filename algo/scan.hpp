@@ -30,8 +30,11 @@ struct scan_parts {
   Write write;
 };
 
-/// Elements of a block whose sum is kept: at most a few thousand blocks, as one strand goes over their sums.
-constexpr std::size_t scan_block(std::size_t n) { return std::min(std::bit_ceil(n / 2048 + 1), std::size_t{16384}); }
+/// Elements of a block whose sum is kept: no fewer than `few`, and at most some thousand blocks, as one strand goes
+/// over their sums.
+constexpr std::size_t scan_block(std::size_t n, std::size_t few) {
+  return std::max(std::bit_ceil(n / 4096 + 1), std::bit_floor(few));
+}
 constexpr std::size_t blocks_of(std::size_t n, std::size_t block) { return (n + block - 1) / block; }
 
 /// The task that writes the sum of each block of [lo, hi) to `sums`.
@@ -66,9 +69,9 @@ struct scan_loop {
   using S = typename Parts::value;
   Parts parts;
   std::size_t lo, hi;
-  S before;                 // combined from all before lo
-  std::size_t block, base;  // what is before the blocks from `base` on, if it is known
-  array<S> before_block;
+  S before;               // combined from all before lo
+  array<S> before_block;  // what is before each block from `base` on; empty if it is not known
+  std::size_t block, base;
   turn_length turn;
 
   step<S> operator()(context& cx) const {
@@ -89,46 +92,51 @@ struct scan_loop {
 
  private:
   step<S> split(context& cx) const {
-    const std::size_t b = (lo + (hi - lo) / 2 - base) / block;  // lo < its beginning, for two blocks are left
-    const std::size_t middle = base + b * block;
     cx.commit_next();
-    const scan_loop left = part(lo, middle, before, before_block, base);
-    if (!before_block.empty())
-      return cx.fork(left, part(middle, hi, cx.read(before_block[b])[0], before_block, base))
+    std::size_t middle = lo + (hi - lo) / 2;
+    if (!before_block.empty()) {
+      const std::size_t b = (middle - base) / block;
+      middle = base + b * block;  // still behind lo, for two blocks are left
+      return cx.fork(part(lo, middle, before), part(middle, hi, cx.read(before_block[b])[0]))
           .then([](context&, const S&, const S& right) -> step<S> { return right; });
-
+    }
     // A thief adds up the right half. The strand that offers it does not: it writes there itself when it has come so
     // far.
-    const array<S> sums = cx.alloc<S>(blocks_of(hi - middle, block));
-    const auto add_up = [self = *this, middle, sums, owner = cx.soft_id()](context& c) -> step<bool> {
+    const std::size_t some = scan_block(hi - middle, std::max(turn.elements() / 4, std::size_t{1}));
+    const array<S> sums = cx.alloc<S>(blocks_of(hi - middle, some));
+    const auto add_up = [self = *this, middle, some, sums, owner = cx.soft_id()](context& c) -> step<bool> {
       if (c.soft_id() == owner) return false;
-      return c.call(add_up_blocks(self.parts, middle, self.hi, self.block, sums)).then([](context&) -> step<bool> {
+      return c.call(add_up_blocks(self.parts, middle, self.hi, some, sums)).then([](context&) -> step<bool> {
         return true;
       });
     };
-    return cx.fork(left, add_up).then([self = *this, middle, sums](context& c, const S& before_middle, bool added) {
-      if (added) return self.down(c, middle, sums, before_middle);
-      c.free(sums);
-      return self.part(middle, self.hi, before_middle, {}, self.base)(c);
-    });
+    return cx.fork(part(lo, middle, before), add_up)
+        .then([self = *this, middle, some, sums](context& c, const S& before_middle, bool added) {
+          const scan_loop right = self.part(middle, self.hi, before_middle);
+          if (added) return right.down(c, some, sums);
+          c.free(sums);
+          return right(c);
+        });
   }
-  step<S> down(context& cx, std::size_t from, const array<S>& sums, const S& before_from) const {
+  /// Goes on knowing the sums of all blocks.
+  step<S> down(context& cx, std::size_t some, const array<S>& sums) const {
     const array<S> known = cx.alloc<S>(sums.size());
-    sum_before_blocks(cx, parts, sums, known, before_from);
+    sum_before_blocks(cx, parts, sums, known, before);
     cx.free(sums);
-    return cx.call(part(from, hi, before_from, known, from)).then([known](context& c, const S& after) -> step<S> {
-      c.free(known);
-      return after;
-    });
+    return cx.call(scan_loop{parts, lo, hi, before, known, some, lo, turn})
+        .then([known](context& c, const S& after) -> step<S> {
+          c.free(known);
+          return after;
+        });
   }
-  scan_loop part(std::size_t first, std::size_t last, const S& sum, const array<S>& known, std::size_t from) const {
-    return {parts, first, last, sum, block, from, known, turn};
+  scan_loop part(std::size_t first, std::size_t last, const S& sum) const {
+    return {parts, first, last, sum, before_block, block, base, turn};
   }
 };
 
 template <class Parts>
 scan_loop<Parts> scan_all(const Parts& parts, std::size_t lo, std::size_t hi) {
-  return {parts, lo, hi, parts.identity, scan_block(hi - lo), lo, {}, turn_length()};
+  return {parts, lo, hi, parts.identity, {}, 1, lo, turn_length()};
 }
 
 template <bool inclusive, readable From, writable To, durable_value T, durable_value Op>

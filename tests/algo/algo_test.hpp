@@ -110,6 +110,7 @@ class Algorithm : public ::testing::TestWithParam<way> {
   static pool make(const std::filesystem::path& at) {
     pool_options how;
     how.size = region_bytes + (std::size_t{32} << 20);
+    how.sparse = true;
     how.max_workers = 8;
     how.level = durability::process;
     return pool::create(at, how);

@@ -30,7 +30,7 @@ class Algorithms : public Algorithm {
     std::mt19937_64 random(seed());
     const auto memory = array<entry>(std::ranges::max(sizes));
     for (const std::size_t n : sizes)
-      for (const input& in : inputs) {
+      for (const input& in : std::span(inputs).first(n < 65 ? 1 + n : std::size(inputs))) {
         SCOPED_TRACE(std::string(in.name) + ", " + std::to_string(n));
         const out<entry> data = memory.first(n);
         for (std::size_t i = 0; i < n; ++i) elements(data)[i] = {in.key(i, n, random), static_cast<std::uint32_t>(i)};
@@ -228,7 +228,7 @@ TEST_P(Algorithms, IntegerSort) {
   const auto room = array<entry>(std::ranges::max(sizes));
   for (const unsigned bits : {0u, 1u, 8u, 13u, 20u, 32u})
     on_all_inputs([&](const out<entry>& data) {
-      if (bits > 8 && bits < 32 && data.size() < 4000) return;  // passes are passes
+      if (bits != 32 && data.size() < 4000) return;  // the small ones once
       const auto low = [bits](const entry& e) { return bits == 32 ? e.key : e.key & ((1u << bits) - 1); };
       std::vector<entry> expected = copy(data);
       std::ranges::stable_sort(expected, {}, low);
@@ -256,7 +256,7 @@ TEST_P(Algorithms, Histogram) {
   const auto room = array<std::uint64_t>(100'000);
   for (const std::size_t buckets : {1u, 7u, 256u, 5000u, 100'000u})
     on_all_inputs([&](const out<entry>& data) {
-      if (buckets > 1000 && data.size() != 65 && data.size() != 33'000) return;
+      if (buckets != 256 && data.size() != 65 && data.size() != 33'000) return;
       const auto bucket = [buckets](const entry& e) { return e.key % buckets; };
       std::vector<std::uint64_t> expected(buckets);
       for (const entry& e : elements(data)) ++expected[bucket(e)];
