@@ -1,6 +1,7 @@
 /// Views reduced to a value: reduce, and the places of the least and the greatest element.
 #pragma once
 
+#include <ppmm/algo/find.hpp>
 #include <ppmm/algo/for_each.hpp>
 #include <ppmm/algo/views.hpp>
 
@@ -8,7 +9,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
-#include <type_traits>
 
 namespace ppmm {
 
@@ -36,27 +36,12 @@ struct extremes {
 
 namespace detail {
 
-/// The first of the least elements of p[0, n), n > 0.
+/// The first of the least elements of p[0, n), n > 0: the last one that is less than all before it.
 template <class T, class Less>
 std::size_t first_least(const T* p, std::size_t n, const Less& less) {
-  if constexpr (!std::is_arithmetic_v<T>) return static_cast<std::size_t>(std::min_element(p, p + n, less) - p);
-  // Which is least is found without jumps, in lanes that do not wait for each other; where, only if it is less than all
-  // before.
-  constexpr std::size_t some = 512, lanes = 8;
-  std::size_t best = 0, from = 0;
-  const auto better = [&less](const T& a, const T& b) { return less(a, b) ? a : b; };
-  for (; n - from >= some; from += some) {
-    T least[lanes];
-    std::copy_n(p + from, lanes, least);
-    for (std::size_t i = from + lanes; i < from + some; i += lanes)
-      for (std::size_t j = 0; j < lanes; ++j) least[j] = better(p[i + j], least[j]);
-    for (std::size_t j = 1; j < lanes; ++j) least[0] = better(least[j], least[0]);
-    if (!less(least[0], p[best])) continue;
-    best = from;
-    while (less(least[0], p[best])) ++best;
-  }
-  for (; from < n; ++from)
-    if (less(p[from], p[best])) best = from;
+  std::size_t best = 0, i = 1;
+  while ((i += first_that_fits(p + i, n - i, [&least = p[best], &less](const T& x) { return less(x, least); })) < n)
+    best = i++;
   return best;
 }
 
