@@ -3,17 +3,18 @@
 /// The recursion halves the array down to leaves, sorts those, and merges upwards (Blelloch, Gibbons, Gu, McGuffey,
 /// Shun, SPAA 2018, section 7, where merging and mergesort are given as write-efficient capsules). No task overwrites
 /// what it has read: a leaf reads `data` and writes `scratch`, the merges above it go back and forth. The number of
-/// levels is the same everywhere and odd, so that the last merge writes `data`. Each merge is a loop of turns that,
-/// when a heartbeat finds nothing to steal, is cut into two merges of half the output each: where to cut its inputs is
-/// found by binary search (*co-ranking*: Akl, Santoro, IEEE ToC 1987; Siebert, Träff, 2012).
+/// levels is the same everywhere and odd, so that the last merge writes `data`. Merges are cut in two where thieves
+/// want work (merge.hpp).
 #pragma once
 
-#include <ppmm/algo/turn.hpp>
+#include <ppmm/algo/merge.hpp>
+#include <ppmm/algo/views.hpp>
 #include <ppmm/sched/context.hpp>
 
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <type_traits>
 
@@ -28,91 +29,6 @@ namespace detail {
 
 /// Elements of a leaf at most: sorting one takes about a heartbeat.
 inline constexpr std::size_t sort_leaf = 2048;
-
-/// How many of the first k elements of the stable merge of a and b are a's.
-template <class T, class Less>
-std::size_t co_rank(std::size_t k, std::span<const T> a, std::span<const T> b, const Less& less) {
-  std::size_t from = k > b.size() ? k - b.size() : 0;
-  std::size_t to = std::min(k, a.size());
-  while (from < to) {
-    const std::size_t i = from + (to - from) / 2;
-    if (less(b[k - i - 1], a[i]))
-      to = i;
-    else  // a[i] goes before b[k - i - 1], so it is among the first k
-      from = i + 1;
-  }
-  return from;
-}
-
-/// Merges the first to.size() elements of a and b; gives how many of them were a's. Equal elements: a's go first.
-template <class T, class Less>
-std::size_t merge_some(std::span<const T> a, std::span<const T> b, std::span<T> to, const Less& less) {
-  const T* left = a.data();
-  const T* const left_end = left + a.size();
-  const T* right = b.data();
-  const T* const right_end = right + b.size();
-  T* out = to.data();
-  T* const out_end = out + to.size();
-  while (out != out_end && left != left_end && right != right_end) {
-    const bool from_right = less(*right, *left);
-    *out++ = from_right ? *right : *left;  // no jump: which side is next cannot be predicted
-    left += !from_right;
-    right += from_right;
-  }
-  const auto rest = out_end - out;
-  if (left != left_end) {
-    std::copy_n(left, rest, out);
-    left += rest;
-  } else {
-    std::copy_n(right, rest, out);
-  }
-  return static_cast<std::size_t>(left - a.data());
-}
-
-/// The task that merges `left` and `right` into `to`.
-template <class T, class Less>
-struct merge_loop {
-  in<T> left, right;
-  out<T> to;
-  Less less;
-  std::uint32_t units;
-  turn_length turn;
-
-  step<void> operator()(context& cx) const {
-    merge_loop rest = *this;
-    while (!rest.to.empty()) {
-      const std::size_t some = std::min(rest.turn.elements(), rest.to.size());
-      turn_length next = rest.turn;
-      std::size_t from_left = 0;
-      const auto body = [&] {
-        const std::span<const T> a = cx.read(rest.left.first(std::min(some, rest.left.size())));
-        const std::span<const T> b = cx.read(rest.right.first(std::min(some, rest.right.size())));
-        const std::span<T> merged = cx.write(rest.to.first(some));
-        next.measure([&] { from_left = merge_some(a, b, merged, less); });
-        if (units != 0) cx.advance(units * some);
-      };
-      if (!cx.turn(rest, body)) return step<void>::detached();
-      rest.left = rest.left.drop(from_left);
-      rest.right = rest.right.drop(some - from_left);
-      rest.to = rest.to.drop(some);
-      rest.turn = next;
-      if (cx.split_wanted() && rest.to.size() > 2 * rest.turn.elements()) return rest.split(cx);
-    }
-    return {};
-  }
-
- private:
-  step<void> split(context& cx) const {
-    const std::size_t half = to.size() / 2;
-    const std::size_t i = co_rank(half, cx.read(left), cx.read(right), less);
-    const std::size_t j = half - i;
-    cx.commit_next();
-    return cx
-        .fork(merge_loop{left.first(i), right.first(j), to.first(half), less, units, turn},
-              merge_loop{left.drop(i), right.drop(j), to.drop(half), less, units, turn})
-        .then([](context&) -> step<void> { return {}; });
-  }
-};
 
 /// The task that sorts `data`, `height` levels of merges above its leaves. The result is in `data` if the height is
 /// odd, else in `scratch`.
@@ -165,7 +81,8 @@ constexpr std::uint32_t sort_levels(std::size_t n) {
 }
 
 /// The task that sorts `data`: stable, by `less`, a strict weak order that is a durable value. `scratch` is as large,
-/// apart from it, and afterwards holds nothing of use. O(n log n) work, O(log³ n) depth.
+/// apart from it, and afterwards holds nothing of use. O(n log n) work, O(log³ n) depth; O((n/B) log(n/M)) transfers, M
+/// the cache's size.
 template <class T, durable_value Less>
 auto sort(out<T> data, out<T> scratch, const Less& less, sort_units units = {}) {
   return detail::sort_tree<T, Less>{data, scratch.first(data.size()), less, units, sort_levels(data.size())};
@@ -174,7 +91,23 @@ auto sort(out<T> data, out<T> scratch, const Less& less, sort_units units = {}) 
 /// Sorts `data`, with `scratch` as room. Must be what the calling task returns.
 template <class T, durable_value Less>
 step<void> sort(context& cx, out<T> data, out<T> scratch, const Less& less, sort_units units = {}) {
-  return sort(data, scratch, less, units)(cx);
+  return ppmm::sort(data, scratch, less, units)(cx);
+}
+
+/// The same with room from the heap, which is free again afterwards.
+template <writable Data, durable_value Less = std::less<>>
+auto sort(const Data& data, const Less& less = {}) {
+  return [data = as_out(data), less](context& cx) -> step<void> {
+    const array<element<Data>> scratch = cx.alloc<element<Data>>(data.size());
+    return cx.call(ppmm::sort(data, as_out(scratch), less)).then([scratch](context& c) -> step<void> {
+      c.free(scratch);
+      return {};
+    });
+  };
+}
+template <writable Data, durable_value Less = std::less<>>
+step<void> sort(context& cx, const Data& data, const Less& less = {}) {
+  return ppmm::sort(data, less)(cx);
 }
 
 }  // namespace ppmm

@@ -59,6 +59,10 @@ class turns {
         t.values.push_back(t.once());
       }
   }
+  /// What was measured so far does not count.
+  void forget() {
+    for (thing& t : things_) t.values.clear();
+  }
   double median_of(std::size_t i) const { return median(things_[i].values); }
   /// The median of the ratios that the rounds gave.
   double ratio(std::size_t over, std::size_t under) const { return ratio(over, under, 0.5); }

@@ -5,10 +5,14 @@
 #include <ppmm/ppmm.hpp>
 #include <ppmm/sched/image.hpp>
 
+#include <algorithm>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <functional>
+#include <numeric>
 #include <random>
+#include <vector>
 
 #include "seed.hpp"
 
@@ -196,6 +200,122 @@ inline std::uint64_t serial_forest(std::uint64_t key, std::uint32_t depth) {
   for (std::size_t i = 0; i < load_of(key); ++i) sum += static_cast<std::uint32_t>(key + i);
   return depth == 0 ? sum : sum + serial_forest(2 * key, depth - 1) + 3 * serial_forest(2 * key + 1, depth - 1);
 }
+
+// ---- pipeline: algorithm after algorithm on arrays of the heap, forks of them among it, folded into one number.
+
+/// The sum of all (2 i + 1) x_i, and the array is freed.
+inline step<std::uint64_t> fold_and_free(context& cx, array<std::uint64_t> a) {
+  const auto part = [a](context& c, std::size_t lo, std::size_t hi) {
+    const auto some = c.read(as_in(a).sub(lo, hi - lo));
+    c.advance(hi - lo);
+    std::uint64_t sum = 0;
+    for (const std::uint64_t x : some) sum += x * (2 * lo++ + 1);
+    return sum;
+  };
+  return cx.call(ppmm::reduce(0, a.size(), std::uint64_t{0}, part, std::plus<>())).then([a](context& c, std::uint64_t sum) -> step<std::uint64_t> {
+    c.free(a);
+    return sum;
+  });
+}
+template <class Numbers>
+std::uint64_t serial_fold(const Numbers& a) {
+  std::uint64_t sum = 0, i = 0;
+  for (const auto x : a) sum += static_cast<std::uint64_t>(x) * (2 * i++ + 1);
+  return sum;
+}
+inline constexpr std::size_t pipeline_side = 96, pipeline_buckets = 1000;
+struct pipeline_parts {
+  static bool keep(std::uint64_t x) { return x % 3 != 0; }
+  static std::uint64_t bucket(std::uint64_t x) { return x % pipeline_buckets; }
+  static double small(std::uint64_t x) { return static_cast<double>(x % 64); }
+};
+
+/// The folded product of the first numbers, taken for two matrices.
+inline step<std::uint64_t> folded_product(context& cx, array<std::uint64_t> numbers) {
+  constexpr std::size_t n = pipeline_side * pipeline_side;
+  const array<double> ab = cx.alloc<double>(2 * n), c = cx.alloc<double>(n);
+  const array<std::uint64_t> whole = cx.alloc<std::uint64_t>(n);
+  return cx.call(map(as_in(numbers).first(2 * n), ab, [](std::uint64_t x) { return pipeline_parts::small(x); })).then([=](context& d) {
+    return d.call(matmul(tile(as_in(ab).first(n), pipeline_side), tile(as_in(ab).drop(n), pipeline_side), tile(as_out(c), pipeline_side))).then([=](context& e) {
+      return e.call(map(c, whole, [](double x) { return static_cast<std::uint64_t>(x); })).then([=](context& f) {
+        f.free(ab);
+        f.free(c);
+        return fold_and_free(f, whole);
+      });
+    });
+  });
+}
+/// Scans, filters, sorts and merges.
+inline step<std::uint64_t> folded_merge(context& cx, array<std::uint64_t> numbers) {
+  const array<std::uint64_t> before = cx.alloc<std::uint64_t>(numbers.size());
+  return cx.call(ppmm::exclusive_scan(numbers, before, std::uint64_t{0}, std::plus<>())).then([=](context& c, std::uint64_t) {
+    return c.call(filter(before, [](std::uint64_t x) { return pipeline_parts::keep(x); })).then([=](context& d, const array<std::uint64_t>& kept) {
+      return d.fork(ppmm::sort(before), ppmm::sort(kept)).then([=](context& e) {
+        const array<std::uint64_t> merged = e.alloc<std::uint64_t>(before.size() + kept.size());
+        return e.call(ppmm::merge(before, kept, merged)).then([=](context& f) {
+          f.free(before);
+          f.free(kept);
+          return fold_and_free(f, merged);
+        });
+      });
+    });
+  });
+}
+/// Counts, finds and groups. The numbers are sorted by their low 10 bits then, and freed.
+inline step<std::uint64_t> folded_groups(context& cx, array<std::uint64_t> numbers) {
+  return cx.fork(ppmm::minmax_element(numbers), ppmm::find_if(numbers, [](std::uint64_t x) { return x % 100'000 == 7; }))
+      .then([=](context& c, const extremes& at, std::size_t found) {
+        return c.call(histogram(numbers, pipeline_buckets, [](std::uint64_t x) { return pipeline_parts::bucket(x); }))
+            .then([=](context& d, const array<std::uint64_t>& counts) {
+              return d.call(group_by(numbers, [](std::uint64_t x) { return x & 1023; }, 10)).then([=](context& e, const groups<std::uint64_t>& g) {
+                return e.fork(task<fold_and_free>(counts), task<fold_and_free>(g.keys), task<fold_and_free>(g.offsets), task<fold_and_free>(numbers))
+                    .then([=](context&, std::uint64_t h, std::uint64_t k, std::uint64_t o, std::uint64_t x) -> step<std::uint64_t> {
+                      return at.least + 3 * at.greatest + 5 * found + h + 7 * k + 9 * o + 11 * x;
+                    });
+              });
+            });
+      });
+}
+/// `again`: frees what the job before has left under the root.
+inline step<std::uint64_t> pipeline(context& cx, std::uint64_t key, std::size_t n, bool again) {
+  const array<std::uint64_t> numbers = cx.alloc<std::uint64_t>(n);
+  return cx.call(tabulate(numbers, [key](std::size_t i) { return mix(key + i); })).then([=](context& c) {
+    return c.fork(task<folded_merge>(numbers), task<folded_product>(numbers)).then([=](context& d, std::uint64_t m, std::uint64_t p) {
+      return d.call(task<folded_groups>(numbers)).then([=](context& e, std::uint64_t g) -> step<std::uint64_t> {
+        if (again) e.free(e.find_root<std::uint64_t>("pipeline"));
+        e.set_root("pipeline", e.alloc<std::uint64_t>(1));
+        return m + 13 * p + 17 * g;
+      });
+    });
+  });
+}
+inline std::uint64_t serial_pipeline(std::uint64_t key, std::size_t n, std::uint64_t& units) {
+  std::vector<std::uint64_t> numbers(n), merged(n), counts(pipeline_buckets), product(pipeline_side * pipeline_side), keys, offsets;
+  for (std::size_t i = 0; i < n; ++i) numbers[i] = mix(key + i);
+  std::exclusive_scan(numbers.begin(), numbers.end(), merged.begin(), std::uint64_t{0});
+  for (std::size_t i = 0; i < n; ++i)
+    if (pipeline_parts::keep(merged[i])) merged.push_back(merged[i]);
+  std::sort(merged.begin(), merged.end());
+  for (std::size_t i = 0; i < product.size(); ++i)
+    for (std::size_t l = 0; l < pipeline_side; ++l)
+      product[i] += numbers[i / pipeline_side * pipeline_side + l] % 64 * (numbers[product.size() + l * pipeline_side + i % pipeline_side] % 64);
+  const auto least = static_cast<std::uint64_t>(std::min_element(numbers.begin(), numbers.end()) - numbers.begin());
+  const auto greatest = static_cast<std::uint64_t>(std::max_element(numbers.begin(), numbers.end()) - numbers.begin());
+  std::uint64_t found = 0;
+  while (found < n && numbers[found] % 100'000 != 7) ++found;
+  for (const std::uint64_t x : numbers) ++counts[pipeline_parts::bucket(x)];
+  std::stable_sort(numbers.begin(), numbers.end(), [](std::uint64_t a, std::uint64_t b) { return (a & 1023) < (b & 1023); });
+  for (std::size_t i = 0; i < n; ++i)
+    if (i == 0 || (numbers[i] & 1023) != (numbers[i - 1] & 1023)) {
+      keys.push_back(numbers[i] & 1023);
+      offsets.push_back(i);
+    }
+  offsets.push_back(n);
+  units = merged.size() + product.size() + counts.size() + keys.size() + offsets.size() + n;
+  const std::uint64_t g = least + 3 * greatest + 5 * found + serial_fold(counts) + 7 * serial_fold(keys) + 9 * serial_fold(offsets) + 11 * serial_fold(numbers);
+  return serial_fold(merged) + 13 * serial_fold(product) + 17 * g;
+}
+
 /// Blocks allocated in the pool; ends the program if `check` would find a problem.
 inline std::uint64_t heap_blocks(const pool& p) {
   const detail::image img(p);

@@ -5,14 +5,20 @@
 #include <unistd.h>
 #include <ppmm/ppmm.hpp>
 
+#include <algorithm>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
+#include <ostream>
 #include <random>
 #include <span>
 #include <string>
+#include <type_traits>
+#include <utility>
+#include <vector>
 
+#include "jobs.hpp"
 #include "seed.hpp"
 
 namespace ppmm::test {
@@ -24,6 +30,7 @@ struct way {
   bool every_task;
   double soft_fault_rate;
 };
+inline void PrintTo(const way& w, std::ostream* to) { *to << w.name; }
 inline constexpr way ways[] = {
     {"OneWorker", 1, false, 0},
     {"TwoWorkers", 2, false, 0},
@@ -63,6 +70,26 @@ class Algorithm : public ::testing::TestWithParam<way> {
     how.statistics = &statistics_;
     return ppmm::run(pool_, "job " + std::to_string(++jobs_ % 8), task, how);
   }
+  /// The same, and nothing may be left in the heap. (A job that sets no root would lose its blocks anyway.)
+  template <class Task>
+  auto run_clean(const Task& task) {
+    forget_jobs();
+    const auto marked = [task, again = std::exchange(marked_, true)](context& cx) {
+      return cx.call(task).then([again](context& c, const auto&... result) -> step<task_result<Task>> {
+        if (again) c.free(c.find_root<std::uint64_t>("marker"));
+        c.set_root("marker", c.alloc<std::uint64_t>());
+        return {result...};
+      });
+    };
+    if constexpr (std::is_void_v<task_result<Task>>) {
+      run(marked);
+      EXPECT_EQ(heap_blocks(pool_), 1u) << "blocks are left";
+    } else {
+      const auto result = run(marked);
+      EXPECT_EQ(heap_blocks(pool_), 1u) << "blocks are left";
+      return result;
+    }
+  }
   /// Before the same name comes round again.
   void forget_jobs() {
     for (const auto& job : pool_.jobs()) pool_.drop_job(job.name);
@@ -83,6 +110,7 @@ class Algorithm : public ::testing::TestWithParam<way> {
   static pool make(const std::filesystem::path& at) {
     pool_options how;
     how.size = region_bytes + (std::size_t{32} << 20);
+    how.sparse = true;
     how.max_workers = 8;
     how.level = durability::process;
     return pool::create(at, how);
@@ -91,6 +119,36 @@ class Algorithm : public ::testing::TestWithParam<way> {
   pool pool_;
   std::uint64_t used_ = 0, units_ = 0;
   unsigned jobs_ = 0;
+  bool marked_ = false;
+};
+
+/// What is sorted: `place` tells where it stood.
+struct entry {
+  std::uint32_t key, place;
+  friend bool operator==(const entry&, const entry&) = default;
+};
+struct by_key {
+  bool operator()(const entry& a, const entry& b) const { return a.key < b.key; }
+};
+
+/// Keys of all kinds that an algorithm may stumble over.
+using key_maker = std::uint32_t (*)(std::size_t i, std::size_t n, std::mt19937_64& random);
+struct input {
+  const char* name;
+  key_maker key;
+};
+inline constexpr input inputs[] = {
+    {"random", [](std::size_t, std::size_t, std::mt19937_64& r) { return static_cast<std::uint32_t>(r()); }},
+    {"few keys", [](std::size_t, std::size_t, std::mt19937_64& r) { return static_cast<std::uint32_t>(r() % 5); }},
+    {"all equal", [](std::size_t, std::size_t, std::mt19937_64&) { return 7u; }},
+    {"in order", [](std::size_t i, std::size_t, std::mt19937_64&) { return static_cast<std::uint32_t>(i); }},
+    {"reverse", [](std::size_t i, std::size_t n, std::mt19937_64&) { return static_cast<std::uint32_t>(n - i); }},
+    {"halves change places",
+     [](std::size_t i, std::size_t n, std::mt19937_64&) { return static_cast<std::uint32_t>((i + n / 2) % (n + 1)); }},
+    {"organ pipe",
+     [](std::size_t i, std::size_t n, std::mt19937_64&) { return static_cast<std::uint32_t>(std::min(i, n - i)); }},
+    {"left all less", [](std::size_t i, std::size_t n,
+                         std::mt19937_64& r) { return static_cast<std::uint32_t>(r() % 9 + (i < n / 2 ? 0 : 9)); }},
 };
 
 inline std::string name_of(const ::testing::TestParamInfo<way>& info) { return info.param.name; }

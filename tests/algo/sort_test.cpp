@@ -9,36 +9,9 @@ namespace {
 using Sort = Algorithm;
 INSTANTIATE_TEST_SUITE_P(Ways, Sort, ::testing::ValuesIn(ways), name_of);
 
-struct entry {
-  std::uint32_t key, place;
-  friend bool operator==(const entry&, const entry&) = default;
-};
-struct by_key {
-  bool operator()(const entry& a, const entry& b) const { return a.key < b.key; }
-};
-
 step<void> sort_entries(context& cx, out<entry> data, out<entry> scratch) { return sort(cx, data, scratch, by_key()); }
 
 constexpr std::size_t sizes[] = {0, 1, 2, 3, 4, 100, 2047, 2048, 2049, 4097, 10'000, 200'000};
-
-using key_maker = std::uint32_t (*)(std::size_t i, std::size_t n, std::mt19937_64& random);
-struct input {
-  const char* name;
-  key_maker key;
-};
-constexpr input inputs[] = {
-    {"random", [](std::size_t, std::size_t, std::mt19937_64& r) { return static_cast<std::uint32_t>(r()); }},
-    {"few keys", [](std::size_t, std::size_t, std::mt19937_64& r) { return static_cast<std::uint32_t>(r() % 5); }},
-    {"all equal", [](std::size_t, std::size_t, std::mt19937_64&) { return 7u; }},
-    {"in order", [](std::size_t i, std::size_t, std::mt19937_64&) { return static_cast<std::uint32_t>(i); }},
-    {"reverse", [](std::size_t i, std::size_t n, std::mt19937_64&) { return static_cast<std::uint32_t>(n - i); }},
-    {"halves change places",
-     [](std::size_t i, std::size_t n, std::mt19937_64&) { return static_cast<std::uint32_t>((i + n / 2) % (n + 1)); }},
-    {"organ pipe",
-     [](std::size_t i, std::size_t n, std::mt19937_64&) { return static_cast<std::uint32_t>(std::min(i, n - i)); }},
-    {"left all less", [](std::size_t i, std::size_t n,
-                         std::mt19937_64& r) { return static_cast<std::uint32_t>(r() % 9 + (i < n / 2 ? 0 : 9)); }},
-};
 
 TEST_P(Sort, EqualsStableSort) {
   std::mt19937_64 random(seed());

@@ -1,6 +1,6 @@
 /// Kills a job with SIGKILL at random instants, over and over, and compares its answer with a serial program's.
 ///
-///   kill_loop [--job fib|tree|deep|squares|sort|heap] [--kills N] [--workers N] [--level process|emulated] [--soft RATE]
+///   kill_loop [--job fib|tree|deep|squares|sort|heap|algo] [--kills N] [--workers N] [--level process|emulated] [--soft RATE]
 ///             [--every-task] [--seed S] [--pool FILE]
 ///
 /// The parent starts itself as a child that runs the job, waits for a random time, kills it, and starts it again, until
@@ -50,6 +50,7 @@ node tree_root(std::uint64_t number) { return {mix(number), 0}; }
 std::uint64_t deep_argument(std::uint64_t number) { return 300'000 + number % 7; }
 std::size_t squares_argument(std::uint64_t number) { return (std::size_t{3} << 20) + number % 1000; }
 std::uint32_t heap_depth(std::uint64_t number) { return 11 + static_cast<std::uint32_t>(number % 5); }
+std::size_t algo_argument(std::uint64_t number) { return 200'000 + number % 1000; }
 std::size_t sort_argument(std::uint64_t number) { return (std::size_t{1} << 20) + number % 1000; }
 
 /// Fills, sorts, and folds the sorted words into one number.
@@ -85,6 +86,8 @@ answer expected(const options& o) {
     a = {serial_deep(deep_argument(o.number)), deep_argument(o.number)};
   } else if (o.job == "squares") {
     a = {serial_squares(squares_argument(o.number)), squares_argument(o.number)};
+  } else if (o.job == "algo") {
+    a.value = serial_pipeline(mix(o.number), algo_argument(o.number), a.units);
   } else if (o.job == "heap") {
     a = {serial_forest(o.number + 1, heap_depth(o.number)), (std::uint64_t{2} << heap_depth(o.number)) - 1};
   } else {
@@ -121,6 +124,12 @@ answer run_job(pool& p, const options& o) {
     a.value = run(p, name, task<forest>(o.number + 1, heap_depth(o.number), o.number > 0), r);
     if (const auto left = find_root<std::uint64_t>(p, "forest"); heap_blocks(p) != 1 || left.size() != 100 || *left.address() != a.value) {
       std::cerr << "WRONG: " << heap_blocks(p) << " blocks are left, and the root has " << left.size() << "\n";
+      std::exit(4);
+    }
+  } else if (o.job == "algo") {
+    a.value = run(p, name, task<pipeline>(mix(o.number), algo_argument(o.number), o.number > 0), r);
+    if (heap_blocks(p) != 1) {
+      std::cerr << "WRONG: " << heap_blocks(p) << " blocks are left, instead of the root's\n";
       std::exit(4);
     }
   } else
@@ -209,7 +218,7 @@ int parent(options o) {
 int main(int argc, char** argv) {
   ppmm::test::options o;
   CLI::App app("Kills a job at random instants and compares its answer.");
-  app.add_option("--job", o.job)->check(CLI::IsMember({"fib", "tree", "deep", "squares", "sort", "heap"}));
+  app.add_option("--job", o.job)->check(CLI::IsMember({"fib", "tree", "deep", "squares", "sort", "heap", "algo"}));
   app.add_option("--kills", o.kills);
   app.add_option("--workers", o.workers, "at most; each life has a random number of them")->check(CLI::Range(1, 64));
   app.add_option("--level", o.level)->check(CLI::IsMember({"process", "emulated"}));
