@@ -173,12 +173,17 @@ superblock& heap::adopt_at(const void* at, arena& by, unsigned slot, persister& 
 
 superblock* heap::more(unsigned size_class, arena& by, unsigned slot, persister& p) {
   const std::lock_guard lock(mutex_);
-  for (std::uint32_t c = chunks_.take_partial(size_class); c != no_chunk; c = chunks_.take_partial(size_class)) {
-    if (table_[c].load() != nullptr) continue;  // adopted when one of its blocks was freed
-    superblock& s = adopt(c, by, slot, p);
-    if (s.in_use < s.blocks) return &s;
+  std::uint32_t c = no_chunk;
+  for (const bool looked : {false, true}) {  // the way to a free chunk may lead past superblocks that have room
+    for (std::uint32_t some = chunks_.take_partial(size_class); some != no_chunk; some = chunks_.take_partial(size_class)) {
+      if (table_[some].load() != nullptr) continue;  // adopted when one of its blocks was freed
+      superblock& s = adopt(some, by, slot, p);
+      if (s.in_use == s.blocks) continue;
+      if (c != no_chunk) chunks_.give_back(c);
+      return &s;
+    }
+    if (!looked) c = chunks_.take_low(1);
   }
-  const std::uint32_t c = chunks_.take_low(1);
   if (c == no_chunk) return nullptr;
   // Invariants after crash: the bits are zero, durably, before the entry says that this is a superblock.
   chunk_entry& e = chunks_.entry(c);

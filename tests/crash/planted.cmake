@@ -193,10 +193,6 @@ plant(list_applied_before_record commit.cpp
   FROM "  const void* at = write_record(durable_, r, bytes);"
   TO "  if (arena_.committed(r.sequence)) unfenced_ = persister_.counters().fences;\n  const void* at = write_record(durable_, r, bytes);"
   SCENARIOS allocation hand-over)
-plant(list_bits_not_fenced commit.cpp
-  FROM "if (unfenced_ && *unfenced_ == persister_.counters().fences) persister_.fence();"
-  TO ""
-  SCENARIOS heap-tree ARGS --depth 1 --schedules 400)
 plant(list_bits_not_flushed alloc/arena.cpp
   FROM "  if (line != nullptr) persister_.flush(line, sizeof *line);\n  log_.clear();"
   TO "  log_.clear();"
@@ -269,7 +265,3 @@ plant(undone_without_record worker.cpp
   FROM "if (roll_back(slot_, team_.img, own.sequence, persister_)) persist_record(own);"
   TO "roll_back(slot_, team_.img, own.sequence, persister_);"
   SCENARIOS update update-graves)
-plant(cells_not_flushed safepoint.cpp
-  FROM "  w.persister_.flush(cell, n);\n  w.cells_.push_back({first, first + n});"
-  TO ""
-  SCENARIOS cells)

@@ -226,8 +226,8 @@ step<void> keep_nothing(context& cx) {
   return {};
 }
 void run_earlier_jobs(pool& p) {
-  run(p, "keeps", task<keep_some>(), {.workers = 1, .pin = false});
   run(p, "keeps nothing", task<keep_nothing>(), {.workers = 1, .pin = false});
+  run(p, "keeps", task<keep_some>(), {.workers = 1, .pin = false});
 }
 /// Frees two of those blocks, allocates among the others.
 step<word> after_earlier(context& cx) {
@@ -237,8 +237,7 @@ step<word> after_earlier(context& cx) {
   cx.free(from[2]);
   const array<word> a = cx.alloc<word>(4);
   return cx.call(task<fill>(a, word{30})).then([a, kept](context& c) -> step<word> {
-    c.set_root("later", a);
-    return total(c.read(a)) + kept.size();
+    return total(c.read(a)) + kept.size();  // no root is set: a is given back, the earlier job's blocks are not
   });
 }
 
@@ -388,8 +387,8 @@ const std::vector<scenario>& scenarios() {
                  .expected = {overwrite_answer(), 2},
                  .run = [](pool& p, const run_options& o) { return run(p, job_name, task<an_overwrite>(all<word>(p)), o); }, .prepare = overwrite_prepare,
                  .covered = [](const coverage& c) { return c.restarts > 0; }});
-    s.push_back({.name = "soft-alone", .about = "one worker that often loses its ephemeral memory", .soft = 0.2, .expected = {7, 1},
-                 .run = [](pool& p, const run_options& o) { return run(p, job_name, task<a_tail>(word{3}), o); },
+    s.push_back({.name = "soft-alone", .about = "one worker that often loses its ephemeral memory", .soft = 0.1, .expected = {8, 2},
+                 .run = [](pool& p, const run_options& o) { return run(p, job_name, task<a_stolen_fork>(word{3}, word{3}), o); },
                  .covered = [](const coverage& c) { return c.soft_faults > 0; }});
     s.push_back({.name = "soft-faults", .about = "a stolen fork whose workers lose their ephemeral memory", .workers = 2, .soft = 0.05, .expected = {6, 2},
                  .run = [](pool& p, const run_options& o) { return run(p, job_name, task<a_stolen_fork>(word{2}, word{2}), o); },
@@ -399,7 +398,7 @@ const std::vector<scenario>& scenarios() {
                  .covered = [](const coverage& c) { return c.hard_faults > 0 && c.robberies > 0; }});
     s.push_back({.name = "allocation", .about = "blocks that are kept, and freed by the same and by a later capsule", .blocks = 1, .expected = {46 + 86, 2},
                  .run = [](pool& p, const run_options& o) { return run(p, job_name, task<an_allocation>(), o); }, .covered = any});
-    s.push_back({.name = "later-job", .about = "a job that frees and allocates where earlier ones did", .blocks = 4, .expected = {126 + 4, 1},
+    s.push_back({.name = "later-job", .about = "a job that frees and allocates where earlier ones did", .blocks = 3, .expected = {126 + 4, 1},
                  .run = [](pool& p, const run_options& o) { return run(p, job_name, task<after_earlier>(), o); }, .earlier = run_earlier_jobs,
                  .covered = any});
     s.push_back({.name = "hand-over", .about = "blocks that a thief allocates and its victim frees, and an extent", .workers = 2, .blocks = 1,
