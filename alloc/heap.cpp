@@ -163,7 +163,7 @@ superblock& heap::adopt(std::uint32_t chunk, arena& by, unsigned slot, persister
 superblock& heap::adopt_at(const void* at, arena& by, unsigned slot, persister& p) {
   const auto refuse = [&](const char* why) { throw invalid_free(fmt::format("cannot free {}: {}", at, why)); };
   const std::uint32_t chunk = chunks_.where().number_of(at);
-  if (reinterpret_cast<std::uintptr_t>(at) < base_ || chunks_.where().range_of(chunk) == nullptr) refuse("it is not in the pool's heap");
+  if (chunks_.where().range_of(chunk) == nullptr) refuse("it is not in the pool's heap");
   const std::lock_guard lock(mutex_);
   if (superblock* s = table_[chunk].load()) return *s;
   const chunk_use use = chunks_.look_at(chunk);
@@ -361,9 +361,8 @@ root_value typed_root(const chunk_space& chunks, std::string_view name, const ch
 
 bool is_allocated(const chunk_space& chunks, std::uintptr_t address, std::uint64_t bytes) {
   const heap_place& where = chunks.where();
-  if (address < reinterpret_cast<std::uintptr_t>(where.base)) return false;
   const std::uint32_t chunk = where.number_of(reinterpret_cast<const void*>(address));
-  if (chunk >= where.numbers || where.range_of(chunk) == nullptr) return false;
+  if (where.range_of(chunk) == nullptr) return false;
   const chunk_use use = chunks.look_at(chunk);
   if (use.kind == chunk_kind::none || use.head != chunk) return false;
   if (use.kind == chunk_kind::extent) return address % chunk_bytes == 0 && bytes <= std::uint64_t{use.chunks} * chunk_bytes;

@@ -40,8 +40,10 @@ struct heap_place {
   heap_control* control = nullptr;
 
   std::byte* address(std::uint32_t chunk) const { return base + std::size_t{chunk} * chunk_bytes; }
+  /// no_chunk for what lies outside: an address from the pool may be any.
   std::uint32_t number_of(const void* p) const {
-    return static_cast<std::uint32_t>((reinterpret_cast<std::uintptr_t>(p) - reinterpret_cast<std::uintptr_t>(base)) / chunk_bytes);
+    const std::uint64_t n = (reinterpret_cast<std::uintptr_t>(p) - reinterpret_cast<std::uintptr_t>(base)) / chunk_bytes;
+    return n < numbers ? static_cast<std::uint32_t>(n) : no_chunk;
   }
   /// The range of a chunk that may be handed out; nullptr if it may not.
   const range* range_of(std::uint32_t chunk) const {
