@@ -48,7 +48,8 @@ class image {
   const std::vector<heap_place::range>& chunk_ranges() const { return heap_.ranges; }
   const heap_place& heap() const { return heap_; }
   std::span<std::byte> region() const { return region_; }
-  /// [address, address + bytes) lies in chunks, or in the job's region.
+  /// [address, address + bytes) lies in one superblock's blocks, in the chunks of an extent, or in the job's region: no
+  /// stack, list, log or table is there. `bytes` is not 0.
   bool holds_data(std::uintptr_t address, std::uint64_t bytes) const;
 
  private:
