@@ -167,7 +167,7 @@ superblock& heap::adopt_at(const void* at, arena& by, unsigned slot, persister& 
   const std::lock_guard lock(mutex_);
   if (superblock* s = table_[chunk].load()) return *s;
   const chunk_use use = chunks_.look_at(chunk);
-  if (use.kind == chunk_kind::none || use.head != chunk) refuse("no block that begins there is allocated; was it freed before?");
+  if (use.kind == chunk_kind::none || use.head != chunk || !chunks_.is_whole(use)) refuse("no block that begins there is allocated; was it freed before?");
   return adopt(chunk, by, slot, p);
 }
 
@@ -364,7 +364,7 @@ bool is_allocated(const chunk_space& chunks, std::uintptr_t address, std::uint64
   const std::uint32_t chunk = where.number_of(reinterpret_cast<const void*>(address));
   if (where.range_of(chunk) == nullptr) return false;
   const chunk_use use = chunks.look_at(chunk);
-  if (use.kind == chunk_kind::none || use.head != chunk) return false;
+  if (use.kind == chunk_kind::none || use.head != chunk || !chunks.is_whole(use)) return false;
   if (use.kind == chunk_kind::extent) return address % chunk_bytes == 0 && bytes <= std::uint64_t{use.chunks} * chunk_bytes;
   const class_layout& l = class_layouts[size_class_of(chunks.entry(chunk).word.load())];
   const std::size_t offset = address % chunk_bytes;

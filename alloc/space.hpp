@@ -79,6 +79,8 @@ class chunk_space {
 
   /// Reads a chunk's entry and bits. Throws corrupt_pool.
   chunk_use look_at(std::uint32_t chunk) const;
+  /// All chunks of what look_at has found are its own, as their entries say, and none of them is the region's.
+  bool is_whole(const chunk_use& use) const;
   /// What jobs of that serial allocated is there to stay, or theirs while they run.
   bool counts(std::uint64_t serial) const;
   chunk_entry& entry(std::uint32_t chunk) const;
