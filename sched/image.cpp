@@ -21,6 +21,9 @@ std::size_t table_bytes(std::span<std::byte> segment) { return segment.size() / 
 }  // namespace
 
 heap_place heap_place_in(std::byte* base, std::size_t size, std::span<const std::span<std::byte>> segments, unsigned workers) {
+  if (const std::size_t fixed = slots_bytes(workers) + sizeof(heap_control); segments[0].size() < fixed)
+    throw pool_too_small(fmt::format("the pool's first segment has {} bytes, but {} worker slots and the heap's control need {}; the pool is damaged, or none of this program's",
+                                     segments[0].size(), workers, fixed));
   heap_place place;
   const std::uintptr_t zero = reinterpret_cast<std::uintptr_t>(base) / chunk_bytes * chunk_bytes;  // chunks are aligned, a base to pages only
   place.base = reinterpret_cast<std::byte*>(zero);

@@ -13,7 +13,7 @@
 
 namespace ppmm::detail {
 
-/// Where the heap is in a pool that is mapped at `base`, perhaps not at its own address.
+/// Where the heap is in a pool that is mapped at `base`, perhaps not at its own address. Throws pool_too_small.
 heap_place heap_place_in(std::byte* base, std::size_t size, std::span<const std::span<std::byte>> segments, unsigned workers);
 
 class image {
