@@ -109,7 +109,7 @@ class heap {
   chunk_space chunks_;
   const std::uintptr_t base_;
   const std::uint32_t numbers_;
-  std::unique_ptr<std::atomic<superblock*>[], void (*)(void*)> table_;  // by chunk; memory only where touched
+  lazy_array<std::atomic<superblock*>> table_;  // by chunk; memory only where touched
   short_mutex mutex_;
   std::vector<std::unique_ptr<superblock>> all_;
   std::vector<superblock*> spare_;

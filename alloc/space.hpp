@@ -9,9 +9,11 @@
 #include <ppmm/pmem/instrument.hpp>
 #include <ppmm/pmem/persist.hpp>
 
+#include <sys/mman.h>
+
+#include <algorithm>
 #include <array>
 #include <cstdint>
-#include <cstdlib>
 #include <memory>
 #include <mutex>
 #include <new>
@@ -19,12 +21,20 @@
 
 namespace ppmm::detail {
 
-/// Zeroed memory that costs nothing until it is touched, however large the pool.
+/// Zeroed memory that costs nothing until it is touched, however large the pool: not counted against what the machine
+/// has, as calloc's is. (A file may claim to have many TiB.)
+struct unmap {
+  std::size_t bytes;
+  void operator()(void* p) const { ::munmap(p, bytes); }
+};
 template <class T>
-std::unique_ptr<T[], void (*)(void*)> lazy_zeros(std::size_t n) {
-  void* p = std::calloc(n, sizeof(T));
-  if (p == nullptr) throw std::bad_alloc();
-  return {static_cast<T*>(p), std::free};
+using lazy_array = std::unique_ptr<T[], unmap>;
+template <class T>
+lazy_array<T> lazy_zeros(std::size_t n) {
+  const std::size_t bytes = std::max<std::size_t>(n, 1) * sizeof(T);
+  void* p = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (p == MAP_FAILED) throw std::bad_alloc();
+  return {static_cast<T*>(p), unmap{bytes}};
 }
 
 /// Where things are.
@@ -107,7 +117,7 @@ class chunk_space {
   mutable short_mutex mutex_;
   persister persister_;
   bool unfenced_ = false;  // entries were flushed
-  std::unique_ptr<std::uint64_t[], void (*)(void*)> taken_, seen_;  // by chunk number; memory only where touched
+  lazy_array<std::uint64_t> taken_, seen_;  // by chunk number; memory only where touched
   std::uint32_t low_, high_;  // chunks below low_ and from high_ on are taken
   std::uint64_t taken_count_ = 0;
   struct found {
