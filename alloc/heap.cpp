@@ -7,7 +7,6 @@
 #include <algorithm>
 #include <bit>
 #include <cstring>
-#include <unordered_set>
 
 namespace ppmm::detail {
 
@@ -230,7 +229,7 @@ void heap::release(superblock& s) {
 
 // ---- recovery ------------------------------------------------------------------------------------------------------
 
-std::vector<std::uint64_t> heap::read_list(const redo_area& area, std::uint64_t sequence) {
+std::vector<std::uint64_t> heap::read_list(const redo_area& area, std::uint64_t sequence, std::unordered_set<std::uint32_t>& in_lists) {
   const auto corrupt = [](const std::string& what) {
     throw corrupt_pool(fmt::format("the list of heap changes of a restart record {}; the pool is damaged: `ppmm check` tells more", what));
   };
@@ -239,10 +238,11 @@ std::vector<std::uint64_t> heap::read_list(const redo_area& area, std::uint64_t 
   if (area.count > max_redo_words) corrupt(fmt::format("has {} entries", area.count));
   std::vector<std::uint64_t> words(area.words, area.words + std::min<std::uint64_t>(area.count, redo_words_in_area));
   std::uint64_t next = area.next;
-  std::unordered_set<std::uint64_t> seen;  // a forged list may go round for ever
   while (words.size() < area.count) {
-    if (next == 0 || next > numbers_ || chunks_.where().range_of(static_cast<std::uint32_t>(next - 1)) == nullptr || !seen.insert(next).second)
-      corrupt(fmt::format("goes on in chunk {}, which it cannot", next - 1));
+    if (next == 0) corrupt(fmt::format("ends after {} of {} entries", words.size(), area.count));
+    if (next > numbers_ || chunks_.where().range_of(static_cast<std::uint32_t>(next - 1)) == nullptr) corrupt(fmt::format("goes on in chunk {}, which it cannot", next - 1));
+    // A forged list may go round for ever, or be read for each record.
+    if (!in_lists.insert(static_cast<std::uint32_t>(next - 1)).second) corrupt(fmt::format("goes on in chunk {}, where it or another list has been", next - 1));
     const auto chunk = static_cast<std::uint32_t>(next - 1);
     chunks_.mark_used(chunk);
     const auto* from = reinterpret_cast<const std::uint64_t*>(chunks_.where().address(chunk));

@@ -18,6 +18,7 @@
 #include <mutex>
 #include <optional>
 #include <string_view>
+#include <unordered_set>
 #include <vector>
 
 namespace ppmm {
@@ -75,7 +76,13 @@ class heap {
 
   // ---- recovery
   /// The words of a record's list, each checked. Marks the chunks it is in. Changes nothing durable. Throws corrupt_pool.
-  std::vector<std::uint64_t> read_list(const redo_area& area, std::uint64_t sequence);
+  /// `in_lists`: chunks of other lists, to which this one's are added: no chunk is in two, so all lists together are no
+  /// larger than the pool.
+  std::vector<std::uint64_t> read_list(const redo_area& area, std::uint64_t sequence, std::unordered_set<std::uint32_t>& in_lists);
+  std::vector<std::uint64_t> read_list(const redo_area& area, std::uint64_t sequence) {
+    std::unordered_set<std::uint32_t> in_lists;
+    return read_list(area, sequence, in_lists);
+  }
   /// Applies a list once more; flushed, not fenced.
   void replay(const std::vector<std::uint64_t>& words, persister& p);
   /// Empties a list whose bits are durable; flushed, not fenced. All lists are empty before anybody looks at the heap
