@@ -299,8 +299,9 @@ bool is_named(const root_slot& r, std::string_view name) {
   return std::string_view(r.name, strnlen(r.name, max_root_name)) == name;
 }
 
-/// The version that counts; nullptr if none does.
-const root_version* current(const chunk_space& chunks, const root_slot& r) {
+}  // namespace
+
+const root_version* current_version(const chunk_space& chunks, const root_slot& r) {
   const root_version* best = nullptr;
   for (const root_version& v : r.versions) {
     const std::uint64_t serial = v.serial.load();
@@ -310,7 +311,11 @@ const root_version* current(const chunk_space& chunks, const root_slot& r) {
   return best;
 }
 
-}  // namespace
+bool names_a_block(const chunk_space& chunks, const root_version& v, std::uint64_t moved) {
+  const std::uint64_t address = v.address.load(), count = v.count.load(), bytes = v.bytes.load();
+  if (address == 0) return count == 0;
+  return bytes != 0 && count <= chunks.total() * chunk_bytes / bytes && is_allocated(chunks, address - moved, count * bytes);
+}
 
 // Invariants after crash: the version that counts is not touched. The one of the running job counts when the job is
 // kept; until then it may be anything, and a repeated capsule writes it again.
@@ -320,7 +325,7 @@ void heap::set_root(std::string_view name, std::uintptr_t address, std::uint64_t
   heap_control& control = *chunks_.where().control;
   root_slot* slot = nullptr;
   const auto in_use = [&](const root_slot& r) {
-    return current(chunks_, r) != nullptr || r.versions[0].serial.load() == chunks_.serial() || r.versions[1].serial.load() == chunks_.serial();
+    return current_version(chunks_, r) != nullptr || r.versions[0].serial.load() == chunks_.serial() || r.versions[1].serial.load() == chunks_.serial();
   };
   for (root_slot& r : control.roots)
     if (in_use(r) && is_named(r, name)) slot = &r;
@@ -333,7 +338,7 @@ void heap::set_root(std::string_view name, std::uintptr_t address, std::uint64_t
     p.persist(r.name, max_root_name);  // nothing in the slot counts meanwhile
   }
   if (slot == nullptr) throw root_error(fmt::format("the pool has {} roots, and no room for \"{}\"", max_roots, name));
-  const root_version* keep = current(chunks_, *slot);
+  const root_version* keep = current_version(chunks_, *slot);
   root_version& v = slot->versions[0].serial.load() == chunks_.serial() ? slot->versions[0]
                     : slot->versions[1].serial.load() == chunks_.serial() || keep == &slot->versions[0] ? slot->versions[1]
                                                                                                            : slot->versions[0];
@@ -347,13 +352,12 @@ void heap::set_root(std::string_view name, std::uintptr_t address, std::uint64_t
 
 root_value typed_root(const chunk_space& chunks, std::string_view name, const char* type, std::uint64_t bytes) {
   for (const root_slot& r : chunks.where().control->roots) {
-    const root_version* there = current(chunks, r);
+    const root_version* there = current_version(chunks, r);
     if (there == nullptr || !is_named(r, name)) continue;
     const root_value v{there->address.load(), there->count.load(), there->type.load(), there->bytes.load()};
     if (v.type != hash_of_name(type) || v.bytes != bytes)
       throw root_error(fmt::format("root \"{}\" is of another type, with elements of {} bytes instead of {}", name, v.bytes, bytes));
-    const bool whole = v.address == 0 ? v.count == 0 : v.count <= chunks.total() * chunk_bytes / bytes && is_allocated(chunks, v.address, v.count * bytes);
-    if (!whole) throw corrupt_pool(fmt::format("root \"{}\" names memory that is not allocated; `ppmm check` tells more", name));
+    if (!names_a_block(chunks, *there)) throw corrupt_pool(fmt::format("root \"{}\" names memory that is not allocated; `ppmm check` tells more", name));
     return v;
   }
   throw root_error(fmt::format("the pool has no root \"{}\"", name));

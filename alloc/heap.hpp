@@ -131,6 +131,10 @@ struct root_value {
 };
 /// The root of that name as the last kept job set it, checked. Throws root_error, corrupt_pool.
 root_value typed_root(const chunk_space& chunks, std::string_view name, const char* type, std::uint64_t bytes);
+/// The version that counts; nullptr if none does.
+const root_version* current_version(const chunk_space& chunks, const root_slot& r);
+/// Whether all that it names is one allocated block. `moved`: what the pool's own addresses are larger than those here.
+bool names_a_block(const chunk_space& chunks, const root_version& v, std::uint64_t moved = 0);
 /// Whether `bytes` bytes at an address found in the pool are one allocated block, from its beginning.
 bool is_allocated(const chunk_space& chunks, std::uintptr_t address, std::uint64_t bytes);
 

@@ -2,7 +2,9 @@
 
 #include "job_words.hpp"
 
+#include <ppmm/alloc/heap.hpp>
 #include <ppmm/sched/image.hpp>
+#include <ppmm/sched/record.hpp>
 #include <ppmm/sched/type.hpp>
 
 #include <fcntl.h>
@@ -16,12 +18,13 @@
 #include <memory>
 #include <span>
 #include <system_error>
+#include <unordered_set>
 
 namespace ppmm::tools {
 
 using detail::record_kind;
 
-pool_reader::pool_reader(const pool_report& report) : facts_(*report.facts), file_(report.file.string()) {
+pool_reader::pool_reader(const pool_report& report) : facts_(*report.facts), file_(report.file.string()), in_use_(report.holder.has_value()) {
   fd_ = open(file_.c_str(), O_RDONLY | O_CLOEXEC);
   if (fd_ < 0) throw error(fmt::format("cannot open {}: {}", file_, std::system_category().message(errno)));
 }
@@ -88,13 +91,26 @@ detail::heap_report pool_reader::heap(std::uint64_t running, const std::function
     throw error(fmt::format("cannot map {}: {}", file_, std::system_category().message(errno)));
   std::vector<std::span<std::byte>> segments;
   for (const layout::segment_entry& s : facts_.segments) segments.emplace_back(base + s.offset, s.size);
+  const detail::heap_place place = detail::heap_place_in(base, facts_.file_size, segments, facts_.max_workers);
   const medium nothing{};
-  const detail::chunk_space chunks(detail::heap_place_in(base, facts_.file_size, segments, facts_.max_workers), nothing, running);
-  const std::uint64_t shift = facts_.base_address - reinterpret_cast<std::uintptr_t>(base);
-  return detail::inspect_heap(chunks, [&](detail::heap_block b) {
-    b.address += shift;
-    if (on_block) on_block(b);
-  });
+  const detail::chunk_space chunks(place, nothing, running);
+  const auto next_written = [&](const void* p) -> const void* {
+    const off_t at = lseek(fd_, static_cast<const std::byte*>(p) - base, SEEK_DATA);
+    return at < 0 ? nullptr : base + at;
+  };
+  detail::heap_report report =
+      detail::inspect_heap(chunks, {on_block, next_written, facts_.base_address - reinterpret_cast<std::uintptr_t>(base)});
+  // What an unfinished job's records say was changed, and is not in the bits yet.
+  const auto* workers = reinterpret_cast<const detail::worker_slot*>(segments[0].data());
+  detail::heap lists(place, nothing, running);
+  std::unordered_set<std::uint32_t> in_lists;
+  for (unsigned i = 0; i < facts_.max_workers && running != 0 && !in_use_; ++i)
+    if (const detail::restart r = detail::newest_record(workers[i], running); r.has_list && !detail::is_robbed(workers[i].owner.load())) try {
+        static_cast<void>(lists.read_list(workers[i].redo[r.sequence & 1], r.sequence, in_lists));
+      } catch (const corrupt_pool& e) {
+        report.problems.push_back(fmt::format("worker {}: {}", i, e.what()));
+      }
+  return report;
 }
 
 std::string describe(const detail::restart& r) {

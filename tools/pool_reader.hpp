@@ -46,8 +46,8 @@ class pool_reader {
   exposure_words exposure(std::uint32_t slot) const;
   /// The frame at an address of the mapped pool; nothing if no frame can be there.
   std::optional<frame_head> frame(std::uint64_t address) const;
-  /// Walks over the heap, mapped for reading. `running`: serial of the unfinished job, or 0. Addresses are those of the
-  /// mapped pool.
+  /// Walks over the heap, mapped for reading, and over the lists of changes that records name, if nobody has the pool
+  /// open. `running`: serial of the unfinished job, or 0. Addresses are those of the mapped pool.
   detail::heap_report heap(std::uint64_t running, const std::function<void(const detail::heap_block&)>& on_block = {}) const;
 
  private:
@@ -55,6 +55,7 @@ class pool_reader {
 
   pool_facts facts_;
   std::string file_;
+  bool in_use_;
   int fd_;
 };
 
