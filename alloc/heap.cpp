@@ -7,7 +7,6 @@
 #include <algorithm>
 #include <bit>
 #include <cstring>
-#include <unordered_set>
 
 namespace ppmm::detail {
 
@@ -163,11 +162,11 @@ superblock& heap::adopt(std::uint32_t chunk, arena& by, unsigned slot, persister
 superblock& heap::adopt_at(const void* at, arena& by, unsigned slot, persister& p) {
   const auto refuse = [&](const char* why) { throw invalid_free(fmt::format("cannot free {}: {}", at, why)); };
   const std::uint32_t chunk = chunks_.where().number_of(at);
-  if (reinterpret_cast<std::uintptr_t>(at) < base_ || chunks_.where().range_of(chunk) == nullptr) refuse("it is not in the pool's heap");
+  if (chunks_.where().range_of(chunk) == nullptr) refuse("it is not in the pool's heap");
   const std::lock_guard lock(mutex_);
   if (superblock* s = table_[chunk].load()) return *s;
   const chunk_use use = chunks_.look_at(chunk);
-  if (use.kind == chunk_kind::none || use.head != chunk) refuse("no block that begins there is allocated; was it freed before?");
+  if (use.kind == chunk_kind::none || use.head != chunk || !chunks_.is_whole(use)) refuse("no block that begins there is allocated; was it freed before?");
   return adopt(chunk, by, slot, p);
 }
 
@@ -235,7 +234,7 @@ void heap::release(superblock& s) {
 
 // ---- recovery ------------------------------------------------------------------------------------------------------
 
-std::vector<std::uint64_t> read_list(const chunk_space& chunks, const redo_area& area, std::uint64_t sequence) {
+std::vector<std::uint64_t> read_list(const chunk_space& chunks, const redo_area& area, std::uint64_t sequence, std::unordered_set<std::uint32_t>& in_lists) {
   const auto corrupt = [](const std::string& what) {
     throw corrupt_pool(fmt::format("the list of heap changes of a restart record {}; the pool is damaged: `ppmm check` tells more", what));
   };
@@ -244,10 +243,12 @@ std::vector<std::uint64_t> read_list(const chunk_space& chunks, const redo_area&
   if (area.count > max_redo_words) corrupt(fmt::format("has {} entries", area.count));
   std::vector<std::uint64_t> words(area.words, area.words + std::min<std::uint64_t>(area.count, redo_words_in_area));
   std::uint64_t next = area.next;
-  std::unordered_set<std::uint64_t> seen;  // a forged list may go round for ever
   while (words.size() < area.count) {
-    if (next == 0 || next > chunks.where().numbers || chunks.where().range_of(static_cast<std::uint32_t>(next - 1)) == nullptr || !seen.insert(next).second)
+    if (next == 0) corrupt(fmt::format("ends after {} of {} entries", words.size(), area.count));
+    if (next > chunks.where().numbers || chunks.where().range_of(static_cast<std::uint32_t>(next - 1)) == nullptr)
       corrupt(fmt::format("goes on in chunk {}, which it cannot", next - 1));
+    // A forged list may go round for ever, or be read for each record.
+    if (!in_lists.insert(static_cast<std::uint32_t>(next - 1)).second) corrupt(fmt::format("goes on in chunk {}, where it or another list has been", next - 1));
     const auto chunk = static_cast<std::uint32_t>(next - 1);
     const auto* from = reinterpret_cast<const std::uint64_t*>(chunks.where().address(chunk));
     next = from[0];
@@ -303,8 +304,9 @@ bool is_named(const root_slot& r, std::string_view name) {
   return std::string_view(r.name, strnlen(r.name, max_root_name)) == name;
 }
 
-/// The version that counts; nullptr if none does.
-const root_version* current(const chunk_space& chunks, const root_slot& r) {
+}  // namespace
+
+const root_version* current_version(const chunk_space& chunks, const root_slot& r) {
   const root_version* best = nullptr;
   for (const root_version& v : r.versions) {
     const std::uint64_t serial = v.serial.load();
@@ -314,7 +316,11 @@ const root_version* current(const chunk_space& chunks, const root_slot& r) {
   return best;
 }
 
-}  // namespace
+bool names_a_block(const chunk_space& chunks, const root_version& v, std::uint64_t moved) {
+  const std::uint64_t address = v.address.load(), count = v.count.load(), bytes = v.bytes.load();
+  if (address == 0) return count == 0;
+  return bytes != 0 && count <= chunks.total() * chunk_bytes / bytes && is_allocated(chunks, address - moved, count * bytes);
+}
 
 // Invariants after crash: the version that counts is not touched. The one of the running job counts when the job is
 // kept; until then it may be anything, and a repeated capsule writes it again.
@@ -324,7 +330,7 @@ void heap::set_root(std::string_view name, std::uintptr_t address, std::uint64_t
   heap_control& control = *chunks_.where().control;
   root_slot* slot = nullptr;
   const auto in_use = [&](const root_slot& r) {
-    return current(chunks_, r) != nullptr || r.versions[0].serial.load() == chunks_.serial() || r.versions[1].serial.load() == chunks_.serial();
+    return current_version(chunks_, r) != nullptr || r.versions[0].serial.load() == chunks_.serial() || r.versions[1].serial.load() == chunks_.serial();
   };
   for (root_slot& r : control.roots)
     if (in_use(r) && is_named(r, name)) slot = &r;
@@ -337,7 +343,7 @@ void heap::set_root(std::string_view name, std::uintptr_t address, std::uint64_t
     p.persist(r.name, max_root_name);  // nothing in the slot counts meanwhile
   }
   if (slot == nullptr) throw root_error(fmt::format("the pool has {} roots, and no room for \"{}\"", max_roots, name));
-  const root_version* keep = current(chunks_, *slot);
+  const root_version* keep = current_version(chunks_, *slot);
   root_version& v = slot->versions[0].serial.load() == chunks_.serial() ? slot->versions[0]
                     : slot->versions[1].serial.load() == chunks_.serial() || keep == &slot->versions[0] ? slot->versions[1]
                                                                                                            : slot->versions[0];
@@ -351,13 +357,12 @@ void heap::set_root(std::string_view name, std::uintptr_t address, std::uint64_t
 
 root_value typed_root(const chunk_space& chunks, std::string_view name, const char* type, std::uint64_t bytes) {
   for (const root_slot& r : chunks.where().control->roots) {
-    const root_version* there = current(chunks, r);
+    const root_version* there = current_version(chunks, r);
     if (there == nullptr || !is_named(r, name)) continue;
     const root_value v{there->address.load(), there->count.load(), there->type.load(), there->bytes.load()};
     if (v.type != hash_of_name(type) || v.bytes != bytes)
       throw root_error(fmt::format("root \"{}\" is of another type, with elements of {} bytes instead of {}", name, v.bytes, bytes));
-    const bool whole = v.address == 0 ? v.count == 0 : v.count <= chunks.total() * chunk_bytes / bytes && is_allocated(chunks, v.address, v.count * bytes);
-    if (!whole) throw corrupt_pool(fmt::format("root \"{}\" names memory that is not allocated; `ppmm check` tells more", name));
+    if (!names_a_block(chunks, *there)) throw corrupt_pool(fmt::format("root \"{}\" names memory that is not allocated; `ppmm check` tells more", name));
     return v;
   }
   throw root_error(fmt::format("the pool has no root \"{}\"", name));
@@ -365,11 +370,10 @@ root_value typed_root(const chunk_space& chunks, std::string_view name, const ch
 
 bool is_allocated(const chunk_space& chunks, std::uintptr_t address, std::uint64_t bytes) {
   const heap_place& where = chunks.where();
-  if (address < reinterpret_cast<std::uintptr_t>(where.base)) return false;
   const std::uint32_t chunk = where.number_of(reinterpret_cast<const void*>(address));
-  if (chunk >= where.numbers || where.range_of(chunk) == nullptr) return false;
+  if (where.range_of(chunk) == nullptr) return false;
   const chunk_use use = chunks.look_at(chunk);
-  if (use.kind == chunk_kind::none || use.head != chunk) return false;
+  if (use.kind == chunk_kind::none || use.head != chunk || !chunks.is_whole(use)) return false;
   if (use.kind == chunk_kind::extent) return address % chunk_bytes == 0 && bytes <= std::uint64_t{use.chunks} * chunk_bytes;
   const class_layout& l = class_layouts[size_class_of(chunks.entry(chunk).word.load())];
   const std::size_t offset = address % chunk_bytes;

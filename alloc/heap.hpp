@@ -18,6 +18,7 @@
 #include <mutex>
 #include <optional>
 #include <string_view>
+#include <unordered_set>
 #include <vector>
 
 namespace ppmm {
@@ -55,7 +56,9 @@ struct superblock {
 };
 
 /// The words of the list of the record of that sequence, each checked. Changes nothing. Throws corrupt_pool.
-std::vector<std::uint64_t> read_list(const chunk_space& chunks, const redo_area& area, std::uint64_t sequence);
+/// `in_lists`: chunks of other lists, to which this one's are added: no chunk is in two, so all lists together are no
+/// larger than the pool.
+std::vector<std::uint64_t> read_list(const chunk_space& chunks, const redo_area& area, std::uint64_t sequence, std::unordered_set<std::uint32_t>& in_lists);
 
 /// What the arenas of one run share.
 class heap {
@@ -75,7 +78,13 @@ class heap {
   void finish_job(persister& p);
 
   // ---- recovery
-  std::vector<std::uint64_t> read_list(const redo_area& area, std::uint64_t sequence) const { return detail::read_list(chunks_, area, sequence); }
+  std::vector<std::uint64_t> read_list(const redo_area& area, std::uint64_t sequence, std::unordered_set<std::uint32_t>& in_lists) const {
+    return detail::read_list(chunks_, area, sequence, in_lists);
+  }
+  std::vector<std::uint64_t> read_list(const redo_area& area, std::uint64_t sequence) const {
+    std::unordered_set<std::uint32_t> in_lists;
+    return read_list(area, sequence, in_lists);
+  }
   /// Applies a list once more; flushed, not fenced.
   void replay(const std::vector<std::uint64_t>& words, persister& p);
   /// Empties a list whose bits are durable; flushed, not fenced. All lists are empty before anybody looks at the heap
@@ -109,7 +118,7 @@ class heap {
   chunk_space chunks_;
   const std::uintptr_t base_;
   const std::uint32_t numbers_;
-  std::unique_ptr<std::atomic<superblock*>[], void (*)(void*)> table_;  // by chunk; memory only where touched
+  lazy_array<std::atomic<superblock*>> table_;  // by chunk; memory only where touched
   short_mutex mutex_;
   std::vector<std::unique_ptr<superblock>> all_;
   std::vector<superblock*> spare_;
@@ -124,6 +133,10 @@ struct root_value {
 };
 /// The root of that name as the last kept job set it, checked. Throws root_error, corrupt_pool.
 root_value typed_root(const chunk_space& chunks, std::string_view name, const char* type, std::uint64_t bytes);
+/// The version that counts; nullptr if none does.
+const root_version* current_version(const chunk_space& chunks, const root_slot& r);
+/// Whether all that it names is one allocated block. `moved`: what the pool's own addresses are larger than those here.
+bool names_a_block(const chunk_space& chunks, const root_version& v, std::uint64_t moved = 0);
 /// Whether `bytes` bytes at an address found in the pool are one allocated block, from its beginning.
 bool is_allocated(const chunk_space& chunks, std::uintptr_t address, std::uint64_t bytes);
 

@@ -30,16 +30,16 @@ struct heap_block {
   bool young;            // allocated by it
 };
 
-/// Chunks [first, end) in a row.
-struct chunk_run {
-  std::uint32_t first, end;
+struct heap_walk {
+  std::function<void(const heap_block&)> on_block = {};  // each allocated block
+  /// From here on, where the file was written first; nullptr: nowhere. What was not written is not even read, for a
+  /// sparse file may claim to be large.
+  std::function<const void*(const void*)> next_written = {};
+  std::uint64_t moved = 0;  // what the pool's own addresses are larger than those where it is mapped
 };
 
-/// Walks over all entries and all bits. Changes nothing; what is wrong is in the report. `on_block` is told of each
-/// allocated block. `written`: the runs, ascending, outside of which all entries are known to be zero: where the file of a
-/// sparse pool has nothing, which may be most of it. Cost: some ns a chunk of these, or of the pool; and a look at each
-/// allocated block's bits.
-heap_report inspect_heap(const chunk_space& chunks, const std::function<void(const heap_block&)>& on_block = {},
-                         const std::vector<chunk_run>* written = nullptr);
+/// Walks over all entries and all bits. Changes nothing; what is wrong is in the report, the first hundred of it. Cost:
+/// some ns a chunk of the pool, and a look at each allocated block's bits.
+heap_report inspect_heap(const chunk_space& chunks, const heap_walk& walk = {});
 
 }  // namespace ppmm::detail

@@ -80,6 +80,15 @@ chunk_use chunk_space::look_at(std::uint32_t chunk) const {
   return u;
 }
 
+bool chunk_space::is_whole(const chunk_use& use) const {
+  if (use.chunks == 1) return true;
+  const heap_place::range* r = place_.range_of(use.head);
+  if (r == nullptr || use.chunks > r->last - use.head) return false;
+  for (std::uint32_t i = 1; i < use.chunks; ++i)
+    if (const chunk_entry& e = r->table[use.head - r->first + i]; !is_kind(e.word.load(), chunk_kind::rest) || e.chunks.load() != i) return false;
+  return true;
+}
+
 void chunk_space::set_taken(std::uint32_t first, std::uint32_t n) {
   for (std::uint32_t c = first; c < first + n && c < place_.numbers; ++c) {
     taken_count_ += is_taken(c) ? 0u : 1u;
@@ -102,6 +111,7 @@ bool chunk_space::is_free(std::uint32_t c) {
     }
     return true;
   }
+  if (!is_whole(u)) corrupt(u.head, fmt::format("says that an extent of {} chunks begins there, but they say otherwise", u.chunks));
   if (u.kind == chunk_kind::superblock) {
     const unsigned size_class = size_class_of(entry(c).word.load());
     if (u.allocated < class_layouts[size_class].blocks) partial_[size_class].push_back({c, claim_of(entry(c).word.load())});

@@ -10,9 +10,11 @@
 #include <ppmm/pmem/instrument.hpp>
 #include <ppmm/pmem/persist.hpp>
 
+#include <sys/mman.h>
+
+#include <algorithm>
 #include <array>
 #include <cstdint>
-#include <cstdlib>
 #include <memory>
 #include <mutex>
 #include <new>
@@ -32,12 +34,20 @@ struct out_of_pool_memory : error {
 
 namespace detail {
 
-/// Zeroed memory that costs nothing until it is touched, however large the pool.
+/// Zeroed memory that costs nothing until it is touched, however large the pool: not counted against what the machine
+/// has, as calloc's is. (A file may claim to have many TiB.)
+struct unmap {
+  std::size_t bytes;
+  void operator()(void* p) const { ::munmap(p, bytes); }
+};
 template <class T>
-std::unique_ptr<T[], void (*)(void*)> lazy_zeros(std::size_t n) {
-  void* p = std::calloc(n, sizeof(T));
-  if (p == nullptr) throw std::bad_alloc();
-  return {static_cast<T*>(p), std::free};
+using lazy_array = std::unique_ptr<T[], unmap>;
+template <class T>
+lazy_array<T> lazy_zeros(std::size_t n) {
+  const std::size_t bytes = std::max<std::size_t>(n, 1) * sizeof(T);
+  void* p = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (p == MAP_FAILED) throw std::bad_alloc();
+  return {static_cast<T*>(p), unmap{bytes}};
 }
 
 /// Where things are.
@@ -53,8 +63,10 @@ struct heap_place {
   heap_control* control = nullptr;
 
   std::byte* address(std::uint32_t chunk) const { return base + std::size_t{chunk} * chunk_bytes; }
+  /// no_chunk for what lies outside: an address from the pool may be any.
   std::uint32_t number_of(const void* p) const {
-    return static_cast<std::uint32_t>((reinterpret_cast<std::uintptr_t>(p) - reinterpret_cast<std::uintptr_t>(base)) / chunk_bytes);
+    const std::uint64_t n = (reinterpret_cast<std::uintptr_t>(p) - reinterpret_cast<std::uintptr_t>(base)) / chunk_bytes;
+    return n < numbers ? static_cast<std::uint32_t>(n) : no_chunk;
   }
   /// The range of a chunk that may be handed out; nullptr if it may not.
   const range* range_of(std::uint32_t chunk) const {
@@ -90,6 +102,8 @@ class chunk_space {
 
   /// Reads a chunk's entry and bits. Throws corrupt_pool.
   chunk_use look_at(std::uint32_t chunk) const;
+  /// All chunks of what look_at has found are its own, as their entries say, and none of them is the region's.
+  bool is_whole(const chunk_use& use) const;
   /// What jobs of that serial allocated is there to stay, or theirs while they run.
   bool counts(std::uint64_t serial) const;
   chunk_entry& entry(std::uint32_t chunk) const;
@@ -118,7 +132,7 @@ class chunk_space {
   mutable short_mutex mutex_;
   persister persister_;
   bool unfenced_ = false;  // entries were flushed
-  std::unique_ptr<std::uint64_t[], void (*)(void*)> taken_, seen_;  // by chunk number; memory only where touched
+  lazy_array<std::uint64_t> taken_, seen_;  // by chunk number; memory only where touched
   std::uint32_t low_, high_;  // chunks below low_ and from high_ on are taken
   std::uint64_t taken_count_ = 0;
   struct found {

@@ -21,6 +21,9 @@ std::size_t table_bytes(std::span<std::byte> segment) { return segment.size() / 
 }  // namespace
 
 heap_place heap_place_in(std::byte* base, std::size_t size, std::span<const std::span<std::byte>> segments, unsigned workers) {
+  if (const std::size_t fixed = slots_bytes(workers) + sizeof(heap_control); segments[0].size() < fixed)
+    throw pool_too_small(fmt::format("the pool's first segment has {} bytes, but {} worker slots and the heap's control need {}; the pool is damaged, or none of this program's",
+                                     segments[0].size(), workers, fixed));
   heap_place place;
   const std::uintptr_t zero = reinterpret_cast<std::uintptr_t>(base) / chunk_bytes * chunk_bytes;  // chunks are aligned, a base to pages only
   place.base = reinterpret_cast<std::byte*>(zero);
@@ -78,9 +81,18 @@ image::image(const pool& p, std::uint64_t region_bytes)
 bool image::holds_data(std::uintptr_t address, std::uint64_t bytes) const {
   const auto inside = [&](std::uintptr_t first, std::uintptr_t last) { return address >= first && address < last && bytes <= last - address; };
   const auto region = reinterpret_cast<std::uintptr_t>(region_.data());
-  return inside(region, region + region_.size()) || std::ranges::any_of(heap_.ranges, [&](const heap_place::range& r) {
-           return inside(reinterpret_cast<std::uintptr_t>(chunk(r.first)), reinterpret_cast<std::uintptr_t>(chunk(r.last)));
-         });
+  if (inside(region, region + region_.size())) return true;
+  const auto r = std::ranges::find_if(heap_.ranges, [&](const heap_place::range& x) {
+    return inside(reinterpret_cast<std::uintptr_t>(chunk(x.first)), reinterpret_cast<std::uintptr_t>(chunk(x.last)));
+  });
+  if (r == heap_.ranges.end()) return false;
+  const auto first = static_cast<std::uint32_t>((address - base_) / chunk_bytes), last = static_cast<std::uint32_t>((address + bytes - 1) / chunk_bytes - base_ / chunk_bytes);
+  const auto word = [&](std::uint32_t c) { return r->table[c - r->first].word.load(); };
+  if (const std::uint64_t w = word(first); is_kind(w, chunk_kind::superblock))
+    return first == last && size_class_of(w) < size_classes && address % chunk_bytes >= class_layouts[size_class_of(w)].first;
+  for (std::uint32_t c = first; c <= last; ++c)
+    if (!is_kind(word(c), chunk_kind::rest) && !(c == first && is_kind(word(c), chunk_kind::extent))) return false;
+  return true;
 }
 
 frame* image::checked_frame(std::uintptr_t address) const {

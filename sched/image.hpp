@@ -13,7 +13,7 @@
 
 namespace ppmm::detail {
 
-/// Where the heap is in a pool that is mapped at `base`, perhaps not at its own address.
+/// Where the heap is in a pool that is mapped at `base`, perhaps not at its own address. Throws pool_too_small.
 heap_place heap_place_in(std::byte* base, std::size_t size, std::span<const std::span<std::byte>> segments, unsigned workers);
 
 class image {
@@ -48,7 +48,8 @@ class image {
   const std::vector<heap_place::range>& chunk_ranges() const { return heap_.ranges; }
   const heap_place& heap() const { return heap_; }
   std::span<std::byte> region() const { return region_; }
-  /// [address, address + bytes) lies in chunks, or in the job's region.
+  /// [address, address + bytes) lies in one superblock's blocks, in the chunks of an extent, or in the job's region: no
+  /// stack, list, log or table is there. `bytes` is not 0.
   bool holds_data(std::uintptr_t address, std::uint64_t bytes) const;
 
  private:

@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <array>
+#include <span>
 #include <unordered_map>
 #include <unordered_set>
 #include <utility>
@@ -57,15 +58,12 @@ class frame_set {
 class survey {
  public:
   explicit survey(team& t)
-      : team_(t), seen_(t.img), carries_(t.img), taken_(t.img), slot_used_(t.img.slots()), being_robbed_(t.img.workers()) {}
+      : team_(t), seen_(t.img), carries_(t.img), taken_(t.img), slot_used_(t.img.slots()), being_robbed_(t.img.workers()), reached_(t.img.workers()) {}
 
   /// Everything that the record of a worker slot reaches. False if nothing is left to do for whoever adopts it.
   bool reach(unsigned slot, const restart& r, unsigned depth = 0) {
-    for (const std::uint32_t c : find_undo(slot, team_.img, r.sequence).chunks) team_.chunks.mark_used(c);
-    if (r.has_list) {
-      redo_area& area = team_.img.worker(slot).redo[r.sequence & 1];
-      lists_.push_back({&area, team_.objects.read_list(area, r.sequence)});
-    }
+    if (!reached_[slot]) read_logs(slot, r);
+    reached_[slot] = true;
     if (r.kind != record_kind::idle && r.kind != record_kind::rob && r.kind != record_kind::steal) begun_ = true;
     switch (r.kind) {
       case record_kind::idle:
@@ -129,8 +127,24 @@ class survey {
     std::vector<std::uint64_t> words;
   };
   const std::vector<list>& lists() const { return lists_; }
+  /// After the lists: what will be put back in place is in blocks. Where it is not, nobody gets that memory for a stack.
+  void keep_updated() const {
+    for (const auto& u : updated_)
+      for (std::uint32_t c = team_.img.chunk_of(u.data()); c <= team_.img.chunk_of(u.data() + u.size() - 1); ++c)
+        if (team_.img.heap().range_of(c) != nullptr && team_.objects.chunks().look_at(c).kind == chunk_kind::none) team_.chunks.mark_used(c);
+  }
 
  private:
+  /// What the record's capsule changed in the heap, and in place. Once a slot, however many records lead to it.
+  void read_logs(unsigned slot, const restart& r) {
+    const found_undo undo = find_undo(slot, team_.img, r.sequence);
+    for (const std::uint32_t c : undo.chunks) team_.chunks.mark_used(c);
+    for (const found_undo::entry& e : undo.entries) updated_.push_back({e.to, e.bytes});
+    if (!r.has_list) return;
+    redo_area& area = team_.img.worker(slot).redo[r.sequence & 1];
+    lists_.push_back({&area, team_.objects.read_list(area, r.sequence, in_lists_)});
+  }
+
   frame* checked(place p) const {
     if ((p.word & (frame_alignment - 1) & ~std::uintptr_t{1}) != 0) corrupt(fmt::format("{:#x} is no place in a frame", p.word));
     frame* f = team_.img.checked_frame(reinterpret_cast<std::uintptr_t>(p.parent()));
@@ -300,8 +314,10 @@ class survey {
   frame_set seen_, carries_, taken_;
   std::vector<const frame*> victim_needed_, thief_needed_;
   std::unordered_set<std::uint32_t> chunks_;
-  std::vector<bool> slot_used_, being_robbed_;
+  std::vector<bool> slot_used_, being_robbed_, reached_;
+  std::unordered_set<std::uint32_t> in_lists_;
   std::vector<list> lists_;
+  std::vector<std::span<const std::byte>> updated_;
   bool begun_ = false, done_ = false, root_taken_ = false;
 };
 
@@ -391,6 +407,8 @@ resume_info recover(team& t, unsigned wanted) {
     for (const auto& list : found.lists()) heap::retire_list(*list.area, p);
     p.fence();
   }
+
+  found.keep_updated();
 
   for (const unsigned slot : choose_slots(t, wanted, with_strand, found)) {
     t.workers.push_back(std::make_unique<worker>(t, static_cast<unsigned>(t.workers.size()), slot));

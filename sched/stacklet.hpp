@@ -31,7 +31,7 @@ class chunk_pool {
 
  private:
   chunk_space& space_;
-  std::unique_ptr<std::uint32_t[], void (*)(void*)> below_;  // by chunk number; memory only where touched
+  lazy_array<std::uint32_t> below_;  // by chunk number; memory only where touched
 };
 
 struct room;

@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <unordered_set>
 
 namespace ppmm::detail {
 namespace {
@@ -87,10 +88,13 @@ void task_undo::take_back(const task_stamp& now) {
 
 found_undo find_undo(unsigned slot, const image& img, std::uint64_t sequence) {
   found_undo found;
+  std::unordered_set<std::uint32_t> seen;
   for (std::uint64_t next = img.worker(slot).undo.load(); next != 0;) {
     const auto chunk = static_cast<std::uint32_t>(next - 1);
     // Nobody wrote a log there, or in a circle: what counts of the log ends here.
-    if (next > img.chunk_numbers() || img.heap().range_of(chunk) == nullptr || std::ranges::count(found.chunks, chunk) > 0) break;
+    if (next > img.chunk_numbers() || !seen.insert(chunk).second) break;
+    const heap_place::range* r = img.heap().range_of(chunk);
+    if (r == nullptr || !is_kind(r->table[chunk - r->first].word.load(), chunk_kind::none)) break;
     next = 0;
     const std::byte* const base = img.chunk(chunk);
     for (std::size_t at = 0; at <= last_head;) {

@@ -80,7 +80,8 @@ struct found_undo {
   std::vector<entry> entries;
   std::vector<std::uint32_t> chunks;
 };
-/// Reads untrusted bytes. Throws corrupt_pool if the log names what is not the job's.
+/// Reads untrusted bytes. Throws corrupt_pool if the log names what is not the job's data: then it could restore a frame
+/// that recovery has checked, or itself.
 found_undo find_undo(unsigned slot, const image& img, std::uint64_t sequence);
 
 /// Undoes what the capsule after the slot's record updated; durable on return. False: nothing was to do.

@@ -4,6 +4,7 @@
 
 #include <ppmm/alloc/heap.hpp>
 #include <ppmm/sched/image.hpp>
+#include <ppmm/sched/record.hpp>
 #include <ppmm/sched/type.hpp>
 
 #include <fcntl.h>
@@ -17,12 +18,13 @@
 #include <memory>
 #include <span>
 #include <system_error>
+#include <unordered_set>
 
 namespace ppmm::tools {
 
 using detail::record_kind;
 
-pool_reader::pool_reader(const pool_report& report) : facts_(*report.facts), file_(report.file.string()) {
+pool_reader::pool_reader(const pool_report& report) : facts_(*report.facts), file_(report.file.string()), in_use_(report.holder.has_value()) {
   fd_ = open(file_.c_str(), O_RDONLY | O_CLOEXEC);
   if (fd_ < 0) throw error(fmt::format("cannot open {}: {}", file_, std::system_category().message(errno)));
 }
@@ -106,54 +108,30 @@ struct pool_reader::mapped {
   detail::heap_place place;
 };
 
-/// Entries where the file has data. Reading the others would cost time in proportion to the pool, and on tmpfs memory.
-std::vector<detail::chunk_run> pool_reader::written_entries(const mapped& pool, const detail::heap_place& place) const {
-  std::vector<detail::chunk_run> runs;
-  constexpr auto entry = static_cast<off_t>(sizeof(detail::chunk_entry));
-  for (const detail::heap_place::range& r : place.ranges) {
-    const off_t table = reinterpret_cast<const std::byte*>(r.table) - pool.base, end = table + static_cast<off_t>(r.end - r.first) * entry;
-    for (off_t at = table; at < end;) {
-      const off_t data = lseek(fd_, at, SEEK_DATA);
-      if (data < 0 && errno != ENXIO) {  // it cannot tell
-        runs.push_back({r.first, r.end});
-        break;
-      }
-      if (data < 0 || data >= end) break;
-      const off_t hole = std::min(end, lseek(fd_, data, SEEK_HOLE));
-      const auto number = [&](off_t o) { return r.first + static_cast<std::uint32_t>(o / entry); };
-      runs.push_back({number(data - table), number(std::max(hole, data + 1) - table + entry - 1)});
-      at = std::max(hole, data + 1);
-    }
-  }
-  return runs;
-}
-
 detail::heap_report pool_reader::heap(std::uint64_t running, const std::function<void(const detail::heap_block&)>& on_block) const {
   const mapped pool(*this);
   const medium nothing{};
   const detail::chunk_space chunks(pool.place, nothing, running);
-  const std::uint64_t shift = facts_.base_address - reinterpret_cast<std::uintptr_t>(pool.base);
-  const auto written = written_entries(pool, pool.place);
-  return detail::inspect_heap(
-      chunks,
-      [&](detail::heap_block b) {
-        b.address += shift;
-        if (on_block) on_block(b);
-      },
-      &written);
+  const auto next_written = [&](const void* p) -> const void* {
+    const off_t at = lseek(fd_, static_cast<const std::byte*>(p) - pool.base, SEEK_DATA);
+    return at < 0 ? nullptr : pool.base + at;
+  };
+  return detail::inspect_heap(chunks, {on_block, next_written, facts_.base_address - reinterpret_cast<std::uintptr_t>(pool.base)});
 }
 
 std::vector<std::string> pool_reader::list_problems(std::uint64_t running, std::size_t& lists) const {
+  std::vector<std::string> problems;
+  if (in_use_) return problems;  // they change
   const mapped pool(*this);
   const medium nothing{};
   const detail::chunk_space chunks(pool.place, nothing, running);
-  std::vector<std::string> problems;
+  std::unordered_set<std::uint32_t> in_lists;
   for (const worker_state& w : workers()) {
     if (!w.record || w.record->job != running || !w.record->has_list || detail::is_robbed(w.owner)) continue;
     ++lists;
     const auto& slot = *reinterpret_cast<const detail::worker_slot*>(pool.base + facts_.segments.at(0).offset + w.slot * sizeof(detail::worker_slot));
     try {
-      static_cast<void>(detail::read_list(chunks, slot.redo[w.record->sequence & 1], w.record->sequence));
+      static_cast<void>(detail::read_list(chunks, slot.redo[w.record->sequence & 1], w.record->sequence, in_lists));
     } catch (const corrupt_pool& e) {
       problems.push_back(fmt::format("worker {}: {}", w.slot, e.what()));
     }

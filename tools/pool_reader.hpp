@@ -46,20 +46,20 @@ class pool_reader {
   exposure_words exposure(std::uint32_t slot) const;
   /// The frame at an address of the mapped pool; nothing if no frame can be there.
   std::optional<frame_head> frame(std::uint64_t address) const;
-  /// Walks over the heap, mapped for reading. `running`: serial of the unfinished job, or 0. Addresses are those of the
-  /// mapped pool.
+  /// Walks over the heap, mapped for reading, where the file has data. `running`: serial of the unfinished job, or 0.
+  /// Addresses are those of the mapped pool.
   detail::heap_report heap(std::uint64_t running, const std::function<void(const detail::heap_block&)>& on_block = {}) const;
-  /// What is wrong with the lists of heap changes that the restart records of that job name; how many there are. To be
-  /// asked while nobody has the pool open.
+  /// What is wrong with the lists of heap changes that the restart records of that job name; how many there are. None
+  /// while somebody has the pool open: they change.
   std::vector<std::string> list_problems(std::uint64_t running, std::size_t& lists) const;
 
  private:
   struct mapped;
-  std::vector<detail::chunk_run> written_entries(const mapped& pool, const detail::heap_place& place) const;
   void read(std::uint64_t offset, void* to, std::size_t bytes) const;
 
   pool_facts facts_;
   std::string file_;
+  bool in_use_;
   int fd_;
 };
 

@@ -1,5 +1,5 @@
-/// The read-only look at a pool file that somebody else has made: the checks of pool::open, and `ppmm info`, `check`
-/// and `jobs`. They tell what is wrong, in words, whatever stands in the file.
+/// The read-only look at a pool file that somebody else has made: the checks of pool::open, and `ppmm info`, `check`,
+/// `dump` and `jobs`. They tell what is wrong, in words, whatever stands in the file.
 ///
 /// head: scene, what is looked at with, checksums that are not put right
 #include "finding.hpp"
@@ -49,7 +49,7 @@ void command(const std::vector<std::string>& words) {
   const quiet now;
   CLI::App app;
   app.require_subcommand(1);
-  for (const auto add : {tools::add_check, tools::add_info, tools::add_jobs}) add(app);
+  for (const auto add : {tools::add_check, tools::add_info, tools::add_dump, tools::add_jobs}) add(app);
   std::vector<const char*> argv{"ppmm"};
   for (const auto& w : words) argv.push_back(w.c_str());
   try {
@@ -63,11 +63,15 @@ void command(const std::vector<std::string>& words) {
 }
 
 void look(const std::string& file, unsigned how) {
-  switch (how % 4) {
+  switch (how % 8) {
     case 0:
+    case 4:
       return command({"check", file});
     case 1:
       return command({"info", file});
+    case 5:
+    case 6:
+      return command({"dump", file});
     case 2:
       return command({"jobs", "--json", file});
     default: {

@@ -4,10 +4,12 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <chrono>
 #include <functional>
 #include <stop_token>
 #include <string>
+#include <vector>
 
 namespace ppmm::fuzz {
 namespace {
@@ -30,9 +32,10 @@ class Hostile : public ::testing::Test {
   detail::frame* frame(std::size_t i) { return now.frames.at(i); }
 
   restart newest(unsigned worker) { return detail::newest_record(img.worker(worker), job_serial); }
-  void write(unsigned worker, restart r) {
+  void write(unsigned worker, restart r, bool has_list = false) {
     r.sequence = newest(worker).sequence + 1;
     r.job = job_serial;
+    r.has_list = has_list;
     std::size_t bytes = 0;
     detail::write_record(img.worker(worker), r, bytes);
   }
@@ -69,6 +72,51 @@ class Hostile : public ::testing::Test {
 
   scene now;
   detail::image img;
+};
+
+/// The same with a hand on the heap's structures.
+class HostileHeap : public Hostile {
+ protected:
+  std::uint32_t chunk(std::uint32_t k) const { return img.chunk_ranges()[0].first + k; }
+  detail::chunk_entry& entry(std::uint32_t k) const { return img.chunk_ranges()[0].table[k]; }
+  detail::root_version& root() const { return img.heap().control->roots[0].versions[0]; }
+  detail::redo_area& area(unsigned worker) { return img.worker(worker).redo[newest(worker).sequence & 1]; }
+
+  void extent(std::uint32_t k, std::uint64_t chunks) const {
+    entry(k).serial.store(kept_serial);
+    entry(k).chunks.store(chunks);
+    entry(k).bits.alloc.store(1);
+    entry(k).word.store(detail::chunk_word(1, detail::chunk_kind::extent));
+  }
+  void sum(detail::redo_area& a) const {
+    std::vector<std::uint64_t> words(a.words, a.words + std::min<std::uint64_t>(a.count, detail::redo_words_in_area));
+    if (a.next != 0) {
+      const auto* more = reinterpret_cast<const std::uint64_t*>(img.chunk(static_cast<std::uint32_t>(a.next - 1))) + 1;
+      words.insert(words.end(), more, more + (a.count - words.size()));
+    }
+    a.checksum = detail::list_checksum(a, words);
+  }
+  /// The worker's record has a list that goes on in that chunk, where it has a hundred entries. Returns what leads on from there.
+  std::uint64_t* long_list(unsigned worker, std::uint32_t k) {
+    write(worker, newest(worker), true);
+    constexpr std::uint64_t more = 100;
+    detail::redo_area& a = area(worker);
+    auto* words = reinterpret_cast<std::uint64_t*>(img.chunk(chunk(k)));
+    std::fill_n(a.words, detail::redo_words_in_area, detail::redo_word(2, chunk(6), 5, true, false));
+    std::fill_n(words + 1, more, a.words[0]);
+    a.sequence = newest(worker).sequence;
+    a.count = detail::redo_words_in_area + more;
+    a.next = std::uint64_t{chunk(k)} + 1;
+    sum(a);
+    return words;
+  }
+  /// The log of worker 0 restores eight bytes there.
+  void undo(std::uint64_t address) {
+    auto* head = reinterpret_cast<detail::undo_head*>(img.chunk(chunk(4)));
+    head->address = address;
+    const std::uint64_t words[] = {head->sequence, head->address, head->bytes, 0};
+    head->checksum = checksum(words, sizeof words) ^ checksum(head + 1, head->bytes);
+  }
 };
 
 constexpr unsigned joins = 1, arrivals = 2, claimed = 3;
@@ -242,6 +290,104 @@ TEST_F(Hostile, ASerialBeforeItsEnd) {
   std::strcpy(entry.name, "last");
   all().the_pool().put_job(entry);
   expect_refused("after which there is none");
+}
+
+// ---- the heap
+
+TEST_F(HostileHeap, ARootBeyondThePool) {
+  begin(joins);
+  root().address.store(root().address.load() + (std::uint64_t{1} << 48));
+  expect_refused("names memory that is not allocated");
+}
+
+TEST_F(HostileHeap, ARootOfMoreThanItsBlock) {
+  begin(joins);
+  root().count.store(17);
+  expect_refused("names memory that is not allocated");
+  begin(joins);
+  root().count.store((~std::uint64_t{0} >> 3) + 2);  // 8 bytes, were they counted in 64 bits
+  expect_refused("names memory that is not allocated");
+}
+
+TEST_F(HostileHeap, AnExtentOverAStack) {
+  begin(arrivals);  // frames stand in chunk 3
+  extent(2, 2);
+  root().address.store(reinterpret_cast<std::uint64_t>(img.chunk(chunk(2))));
+  expect_refused("");
+}
+
+TEST_F(HostileHeap, AnExtentOverASuperblock) {
+  begin(joins);
+  extent(5, 2);  // one is in chunk 6
+  expect_refused("but they say otherwise");
+}
+
+TEST_F(HostileHeap, FramesInASuperblock) {
+  begin(joins);
+  entry(1).word.store(detail::chunk_word(0, detail::chunk_kind::superblock, 3));
+  expect_refused("where the heap is");
+}
+
+TEST_F(HostileHeap, ASizeClassThatIsNone) {
+  begin(joins);
+  entry(5).word.store(detail::chunk_word(2, detail::chunk_kind::superblock, 200));
+  expect_refused("size class 200");
+}
+
+TEST_F(HostileHeap, AListThatGoesRound) {
+  begin(joins);
+  *long_list(0, 10) = std::uint64_t{chunk(10)} + 1;
+  area(0).count = detail::redo_words_in_area + 2 * detail::redo_words_in_chunk;
+  expect_refused("where it or another list has been");
+}
+
+TEST_F(HostileHeap, AListOfTwoRecords) {
+  begin(joins);
+  long_list(0, 10);
+  long_list(2, 10);
+  expect_refused("where it or another list has been");
+}
+
+TEST_F(HostileHeap, AListThatEndsTooSoon) {
+  begin(joins);
+  long_list(0, 10);
+  area(0).count = detail::max_redo_words;
+  expect_refused("ends after");
+}
+
+TEST_F(HostileHeap, AListOfAnotherRecord) {
+  begin(joins);
+  ++area(0).sequence;
+  expect_refused("belongs to another record");
+}
+
+TEST_F(HostileHeap, AListWithAWrongChecksum) {
+  begin(joins);
+  area(0).words[0] ^= 4;
+  expect_refused("does not fit its checksum");
+}
+
+TEST_F(HostileHeap, AListOfABlockThatIsNot) {
+  begin(joins);
+  area(0).words[0] = detail::redo_word(2, chunk(6), 4095, true, false);
+  sum(area(0));
+  expect_refused("names block 4095");
+}
+
+TEST_F(HostileHeap, AnUndoLogOfAFrame) {
+  begin(joins);
+  undo(reinterpret_cast<std::uint64_t>(frame(4)));
+  expect_refused("where no data is");
+}
+
+TEST_F(HostileHeap, AnUndoLogOfTheRuntimes) {
+  for (const void* at : {static_cast<const void*>(&img.worker(3)), static_cast<const void*>(&img.slot(9)), static_cast<const void*>(&entry(2)),
+                         static_cast<const void*>(img.heap().control), static_cast<const void*>(img.chunk(chunk(4))),
+                         static_cast<const void*>(img.chunk(chunk(6)))}) {  // the last: bits of blocks
+    begin(joins);
+    undo(reinterpret_cast<std::uint64_t>(at));
+    expect_refused("where no data is");
+  }
 }
 
 }  // namespace

@@ -20,6 +20,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -52,7 +53,7 @@ class pool_bytes {
       for (unsigned s = 0; s < stage::scenes; ++s) {  // all of them, one after the other: their pages are kept
         file_.wipe(plane, p.segments()[0].size());
         scenes_[s] = stage(p).build(s);
-        for (const range& r : scene_ranges(base_address_ + plane)) {
+        for (const range& r : scene_ranges(base_address_ + plane, p.segments()[0].size())) {
           const std::byte* from = p.segments()[0].data() + r.offset;
           planes_[s].insert(planes_[s].end(), from, from + r.bytes);
         }
@@ -65,6 +66,7 @@ class pool_bytes {
     bytes_ = static_cast<std::byte*>(at);
     std::memcpy(&descriptor_, bytes_ + format::descriptor_offset, sizeof descriptor_);
     plane_ = root().segments[0].offset;
+    plane_bytes_ = root().segments[0].size;
     control_.assign(bytes_, bytes_ + plane_);
   }
 
@@ -81,7 +83,7 @@ class pool_bytes {
     for (const auto& [offset, bytes] : touched_) std::memcpy(bytes_ + offset, control_.data() + offset, bytes);
     touched_.clear();
     const std::byte* from = planes_[s].data();
-    for (const range& r : scene_ranges(base_address_ + plane_)) {
+    for (const range& r : scene_ranges(base_address_ + plane_, plane_bytes_)) {
       std::memcpy(bytes_ + plane_ + r.offset, from, r.bytes);
       from += r.bytes;
     }
@@ -124,6 +126,7 @@ class pool_bytes {
         control(p, length);
       }
     }
+    hand.finish();
     put_sums_right(flags);
     forged_.clear();
     for (const auto& [offset, bytes] : touched_) forged_.emplace_back(bytes_ + offset, bytes_ + offset + bytes);
@@ -139,14 +142,13 @@ class pool_bytes {
     std::uint64_t offset;
     std::size_t bytes;
   };
-  /// All that scenes and patches write of the data plane: the slots, and the beginnings of eight chunks.
-  static std::array<range, 9> scene_ranges(std::uint64_t plane_address) {
-    constexpr std::uint64_t fixed = scene_workers * (sizeof(detail::worker_slot) +
-                                                     detail::exposure_slots_per_worker * sizeof(detail::exposure_slot));
-    const std::uint64_t first =
-        (plane_address + fixed + detail::chunk_bytes - 1) / detail::chunk_bytes * detail::chunk_bytes - plane_address;
-    std::array<range, 9> all{{{0, fixed}}};
-    for (std::size_t k = 0; k < 8; ++k) all[k + 1] = {first + k * detail::chunk_bytes, std::size_t{20} << 10};
+  /// All that scenes and patches write of the data plane: what stands there once, and the beginnings of some chunks.
+  static std::array<range, 1 + forger::chunks_with_content> scene_ranges(std::uint64_t plane_address, std::uint64_t plane_bytes) {
+    const std::span<std::byte> plane(reinterpret_cast<std::byte*>(plane_address), plane_bytes);
+    const auto place = detail::heap_place_in(plane.data(), plane_bytes, std::span(&plane, 1), scene_workers);
+    const std::uint64_t first = reinterpret_cast<std::uint64_t>(place.address(place.ranges[0].first)) - plane_address;
+    std::array<range, 1 + forger::chunks_with_content> all{{{0, first}}};
+    for (std::size_t k = 0; k < forger::chunks_with_content; ++k) all[k + 1] = {first + k * detail::chunk_bytes, forger::content_bytes};
     return all;
   }
 
@@ -269,7 +271,7 @@ class pool_bytes {
   }
 
   scratch_pool file_;
-  std::uint64_t base_address_ = 0, size_ = 0, plane_ = 0;
+  std::uint64_t base_address_ = 0, size_ = 0, plane_ = 0, plane_bytes_ = 0;
   std::byte* bytes_ = nullptr;
   format::pool_descriptor descriptor_{};
   std::vector<std::byte> control_;  // up to the data plane, as it was made

@@ -3,13 +3,19 @@
 #pragma once
 
 #include <ppmm/ppmm.hpp>
+#include <ppmm/alloc/heap.hpp>
+#include <ppmm/pmem/checksum.hpp>
 #include <ppmm/sched/image.hpp>
 #include <ppmm/sched/record.hpp>
+#include <ppmm/sched/undo.hpp>
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <string_view>
+#include <typeinfo>
 #include <vector>
 
 namespace ppmm::fuzz {
@@ -43,9 +49,57 @@ inline step<wide> widen(context&, number x) {
   return w;
 }
 inline step<number> narrow(context&, number tag, wide w) { return w.words[tag % w.words.size()] + tag % 4; }
-inline step<void> mark(context& cx, number) {
+// What the heap is asked for. No address that a task was given is read or written by it: such a one is only handed to
+// what has to refuse it (free, update), so a forged one must not do harm.
+
+inline constexpr std::array<std::size_t, 8> block_sizes = {1, 3, 16, 100, 130, 512, 4096, 9000};  // numbers
+inline constexpr const char* root_name = "numbers";
+inline constexpr std::size_t root_size = 16;
+
+/// What an earlier job has left; none in a pool without it.
+inline array<number> left_behind(context& cx) {
+  try {
+    return cx.find_root<number>(root_name);
+  } catch (const root_error&) {
+    return {};
+  }
+}
+inline step<void> swap(context& cx, number seen) {
+  if (const auto root = left_behind(cx); !root.empty())
+    cx.cam(shared<number>(root.address()), seen % 1000, seen % 1000 + 1);
+  return {};
+}
+/// An undo log that was forged may put something back there meanwhile: no finding of ThreadSanitizer's.
+[[gnu::no_sanitize("thread")]] inline void read_some(const array<number>& a, number x) {
+  const number sum = a.address()[a.size() > 1 ? 1 + x % (a.size() - 1) : 0] + a.address()[a.size() - 1];
+  asm volatile("" : : "r"(sum) : "memory");
+}
+inline step<void> look(context& cx, number x) {
+  const auto root = left_behind(cx);
+  if (root.empty()) return {};
+  read_some(root, x);
+  return cx.tail(task<swap>(cx.load(shared<number>(root.address()))));
+}
+inline step<void> change(context& cx, array<number> a, number x) {
+  const auto part = cx.update(inout<number>(a.address(), std::min<std::size_t>(a.size(), 4)));
+  for (number& n : part) n += x;
+  return {};
+}
+inline step<void> release(context& cx, array<number> a, array<number> b, number x) {
+  cx.free(a);
+  if (x % 3 != 0)
+    cx.free(b);
+  else
+    cx.set_root("made", b);
   cx.advance(1);
   return {};
+}
+inline step<void> mark(context& cx, number x) {
+  const auto a = cx.alloc<number>(block_sizes[x % block_sizes.size()]), b = cx.alloc<number>(x % 7 + 1);
+  const auto part = cx.write(out<number>(a.address(), std::min<std::size_t>(a.size(), 8)));
+  std::ranges::fill(part, x);
+  cx.write(b)[0] = x;
+  return cx.fork(task<look>(x), task<change>(a, x)).then(task<release>(a, b, x));
 }
 inline step<number> fold(context&, block b) {
   number sum = 0;
@@ -100,16 +154,22 @@ using fork_add =
     detail::fork_frame<decltype(task<grow>(number{}, number{})), decltype(task<add>(number{})), number, number>;
 using fork_fold = detail::fork_frame<decltype(task<fold>(block{})), decltype(task<after_mark>(number{})), unit, number>;
 using call_plus = detail::call_frame<decltype(task<plus>(number{})), number>;
+using fork_release = detail::fork_frame<decltype(task<change>(array<number>(), number{})),
+                                        decltype(task<release>(array<number>(), array<number>(), number{})), unit, unit>;
 using call_narrow = detail::call_frame<decltype(task<narrow>(number{})), wide>;
 
-inline std::array<std::uint64_t, 4> frame_types() {
-  return {fork_add::registered, fork_fold::registered, call_plus::registered, call_narrow::registered};
+inline std::array<std::uint64_t, 5> frame_types() {
+  return {fork_add::registered, fork_fold::registered, call_plus::registered, call_narrow::registered, fork_release::registered};
 }
-inline std::array<const detail::node_type*, 4> task_types() {
+inline std::array<const detail::node_type*, 8> task_types() {
   return {&detail::task_node<decltype(task<grow>(number{}, number{}))>::node,
           &detail::task_node<decltype(task<fold>(block{}))>::node,
           &detail::task_node<decltype(task<widen>(number{}))>::node,
-          &detail::task_node<decltype(task<mark>(number{}))>::node};
+          &detail::task_node<decltype(task<mark>(number{}))>::node,
+          &detail::task_node<decltype(task<look>(number{}))>::node,
+          &detail::task_node<decltype(task<swap>(number{}))>::node,
+          &detail::task_node<decltype(task<change>(array<number>(), number{}))>::node,
+          &detail::task_node<decltype(task<release>(array<number>(), array<number>(), number{}))>::node};
 }
 
 // ---- the scenes
@@ -117,6 +177,7 @@ inline std::array<const detail::node_type*, 4> task_types() {
 
 inline constexpr std::string_view job_name = "fuzz";
 inline constexpr std::uint64_t job_serial = 7;
+inline constexpr std::uint64_t kept_serial = 3;  // of an earlier job, which has set a root
 inline constexpr std::uint32_t scene_workers = 8;
 inline constexpr pool_options scene_pool{
     .size = pool::min_size, .max_workers = scene_workers, .sparse = true, .level = durability::process};
@@ -135,6 +196,7 @@ class stage {
 
   scene build(unsigned which) {
     set_ = {};
+    heap();
     switch (which % scenes) {
       case 1:
         joins();
@@ -219,8 +281,65 @@ class stage {
     r.job = job_serial;
     r.progress = 10 * worker;
     r.when = 1;
+    r.has_list = has_list_;
+    has_list_ = false;
     std::size_t bytes = 0;
     detail::write_record(img_.worker(worker), r, bytes);
+  }
+
+  std::uint32_t chunk(std::uint32_t k) const { return img_.chunk_ranges()[0].first + k; }
+  detail::chunk_entry& entry(std::uint32_t k) const { return img_.chunk_ranges()[0].table[k]; }
+
+  /// What an earlier job has kept, and this one has allocated: a root of blocks of 128 bytes; blocks of 4 KiB; an extent.
+  void heap() {
+    constexpr unsigned small = detail::size_class_for(root_size * sizeof(number), 8), large = detail::size_class_for(4096, 8);
+    detail::heap_control& control = *img_.heap().control;
+    control.newest.store(job_serial);
+    control.kept[0].store(1u << kept_serial);
+    auto* bits = reinterpret_cast<detail::block_bits*>(img_.chunk(chunk(6)));
+    bits->alloc.store(0b1011);
+    bits->free.store(0b0010);
+    entry(6).serial.store(kept_serial);
+    entry(6).word.store(detail::chunk_word(2, detail::chunk_kind::superblock, small, 1));
+    entry(7).bits.alloc.store(0b111);
+    entry(7).bits.young.store(0b110);
+    entry(7).serial.store(job_serial);
+    entry(7).word.store(detail::chunk_word(1, detail::chunk_kind::superblock, large, 0));
+    entry(9).chunks.store(1);
+    entry(9).word.store(detail::chunk_word(1, detail::chunk_kind::rest));
+    entry(8).chunks.store(2);
+    entry(8).bits.alloc.store(1);
+    entry(8).bits.young.store(1);
+    entry(8).serial.store(job_serial);
+    entry(8).word.store(detail::chunk_word(3, detail::chunk_kind::extent));
+    root_ = reinterpret_cast<number*>(img_.chunk(chunk(6)) + detail::class_layouts[small].first);
+    for (number i = 0; i < root_size; ++i) root_[i] = i;
+    detail::root_slot& r = control.roots[0];
+    std::memcpy(r.name, root_name, std::strlen(root_name));
+    r.versions[0].address.store(reinterpret_cast<std::uintptr_t>(root_));
+    r.versions[0].count.store(root_size);
+    r.versions[0].type.store(detail::hash_of_name(typeid(number).name()));
+    r.versions[0].bytes.store(sizeof(number));
+    r.versions[0].serial.store(kept_serial);
+  }
+  /// The worker's record, which comes next, has changed these bits.
+  void list(unsigned worker, const std::vector<std::uint64_t>& words) {
+    const std::uint64_t sequence = 4 + worker;
+    detail::redo_area& area = img_.worker(worker).redo[sequence & 1];
+    area.sequence = sequence;
+    area.count = words.size();
+    std::ranges::copy(words, area.words);
+    area.checksum = detail::list_checksum(area, words);
+    has_list_ = true;
+  }
+  /// The worker's capsule has updated a number that stands so far behind the root: in a block that no task reads.
+  void update(unsigned worker, std::size_t element, number before) {
+    auto* head = reinterpret_cast<detail::undo_head*>(img_.chunk(chunk(4)));
+    *head = {4 + worker, reinterpret_cast<std::uintptr_t>(root_ + element), sizeof(number), 0};
+    std::memcpy(head + 1, &before, sizeof before);
+    const std::uint64_t words[] = {head->sequence, head->address, head->bytes, worker};
+    head->checksum = checksum(words, sizeof words) ^ checksum(&before, sizeof before);
+    img_.worker(worker).undo.store(std::uint64_t{chunk(4)} + 1);
   }
 
   /// A strand over two chunks with a stolen, an arrived and an exposed frame; the thief's strand, about to run a right
@@ -241,6 +360,8 @@ class stage {
     expose(g0, {256, 3}, right_state::inlined, {}, join_state::none, side::left);
     f1->right_result.set(12);
     g0->left.set(34);
+    list(0, {detail::redo_word(2, chunk(6), 5, true, false), detail::redo_word(1, chunk(7), 1, true, true)});
+    update(0, 3 * root_size, 3);
     record_run(0, left(f4), task<grow>(number{4}, number{11}));
     record(1, record_kind::right, right(g0).word, 0);
     record(2, record_kind::arrive, detail::exposure_word({1, 2}), 1);
@@ -261,6 +382,7 @@ class stage {
     expose(f1, {4, 1}, right_state::stolen, {1, 0}, join_state::none, side::left);
     f1->left.set(1000);
     f1->right_result.set(2000);
+    list(0, {detail::redo_word(3, chunk(8), 0, true, true)});
     detail::exposure_slot& lost = img_.slot(5 * detail::exposure_slots_per_worker);
     lost.generation.store(8);
     lost.right.store(detail::right_word(8, right_state::inlined));
@@ -313,6 +435,8 @@ class stage {
 
   detail::image img_;
   std::byte* top_ = nullptr;
+  number* root_ = nullptr;
+  bool has_list_ = false;  // the next record
   scene set_;
 };
 
