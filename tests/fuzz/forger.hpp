@@ -36,7 +36,7 @@ class forger {
     // Where things are is asked with the pool's own addresses.
     const std::span<std::byte> segment(reinterpret_cast<std::byte*>(base_address + plane), root_->segments[0].size);
     place_ = detail::heap_place_in(reinterpret_cast<std::byte*>(base_address), root_->file_size, std::span(&segment, 1), scene_workers);
-    chunks_ = static_cast<std::uint64_t>(here(place_.address(place_.ranges[0].first)) - memory);
+    chunks_ = reinterpret_cast<std::uint64_t>(place_.address(place_.ranges[0].first)) - base_address;
     table_ = reinterpret_cast<detail::chunk_entry*>(here(place_.ranges[0].table));
     control_ = reinterpret_cast<detail::heap_control*>(here(place_.control));
   }

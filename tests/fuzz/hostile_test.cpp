@@ -2,11 +2,17 @@
 /// believed. What the fuzzers found or could have found, each by its name.
 #include "unfinished_job.hpp"
 
+#include "pool_reader.hpp"
+
 #include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
+#include <filesystem>
 #include <functional>
+#include <optional>
 #include <stop_token>
 #include <string>
 #include <vector>
@@ -388,6 +394,61 @@ TEST_F(HostileHeap, AnUndoLogOfTheRuntimes) {
     undo(reinterpret_cast<std::uint64_t>(at));
     expect_refused("where no data is");
   }
+}
+
+// ---- large files in which little is written
+
+/// A pool of so many bytes in memory, of which next to nothing is allocated; gone with this.
+class HostileSize : public ::testing::Test {
+ protected:
+  static constexpr std::uint64_t size = std::uint64_t{64} << 30;
+  HostileSize() : pool_(pool::create(file_.path, {.size = size, .max_workers = 4, .sparse = true, .level = durability::process})), img(*pool_) {}
+
+  std::uint64_t allocated() const {
+    struct stat st {};
+    EXPECT_EQ(::stat(file_.path.c_str(), &st), 0);
+    return static_cast<std::uint64_t>(st.st_blocks) * 512;
+  }
+  detail::heap_report look() {
+    pool_.reset();
+    return tools::pool_reader(inspect(file_.path)).heap(0);
+  }
+
+ private:
+  struct named_file {
+    ~named_file() { std::filesystem::remove(path); }
+    std::filesystem::path path = "/dev/shm/ppmm-hostile-" + std::to_string(::getpid()) + ".pool";
+  };
+  named_file file_;
+  std::optional<pool> pool_;
+
+ protected:
+  detail::image img;
+};
+
+TEST_F(HostileSize, WhatWasNeverWrittenIsNotRead) {
+  const auto& last = img.chunk_ranges().back();
+  last.table[last.end - last.first - 1].word.store(77);  // of no kind
+  const std::uint64_t before = allocated();
+  const detail::heap_report found = look();
+  EXPECT_EQ(found.problems.size(), 1u) << "the only entry that was written was not seen";
+  EXPECT_LT(allocated(), before + (std::uint64_t{1} << 20)) << "reading the table of chunks has allocated it";
+}
+
+TEST_F(HostileSize, AnExtentOfAllThereIs) {
+  const auto& first = img.chunk_ranges().front();
+  first.table->chunks.store(first.end - first.first);
+  first.table->bits.alloc.store(1);
+  first.table->word.store(detail::chunk_word(1, detail::chunk_kind::extent));
+  const detail::heap_report found = look();
+  ASSERT_EQ(found.problems.size(), 1u) << "not a word for each chunk";
+  EXPECT_NE(found.problems[0].find("but they say otherwise"), std::string::npos) << found.problems[0];
+}
+
+TEST_F(HostileSize, ProblemsThatAreTooMany) {
+  const auto& first = img.chunk_ranges().front();
+  for (std::uint32_t c = 0; c < 1000; ++c) first.table[c].word.store(77);
+  EXPECT_EQ(look().problems.size(), 101u);
 }
 
 }  // namespace
