@@ -109,6 +109,7 @@ void worker::publish_exposed() {
 
 /// What the capsule did to the heap: written beside the buffer of the record to come, and flushed.
 void worker::prepare_list() {
+  list_is_prepared_ = true;
   has_list_ = !arena_.nothing_noted() && arena_.write_list(durable_.redo[(sequence_ + 1) & 1], sequence_ + 1);
 }
 
@@ -121,7 +122,8 @@ void worker::prepare_list() {
 ///    fence came between, one is made here.
 ///  - the list is applied once the record is durable (H7). A fault between finds the record written: find_work, finish_rob.
 void worker::persist_record(restart& r) {
-  assert(has_list_ || arena_.nothing_noted() || r.kind != record_kind::run);
+  assert(list_is_prepared_ || arena_.nothing_noted() || r.kind != record_kind::run);
+  list_is_prepared_ = false;
   if (unfenced_ && *unfenced_ == persister_.counters().fences) persister_.fence();
   unfenced_.reset();
   r.has_list = std::exchange(has_list_, false);

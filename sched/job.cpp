@@ -363,9 +363,9 @@ void run_job(pool& p, std::string_view name, const root_task& root, const run_op
     t.objects.finish_job(settling);  // durable before the entry says so (H9)
     entry.state = layout::job_state::finished;
     entry.ended_ns = wall_clock_ns();
-    std::memcpy(entry.result, t.result.data(), root.result_bytes);
+    std::copy(t.result.begin(), t.result.end(), reinterpret_cast<std::byte*>(entry.result));
     p.put_job(entry);
-    std::memcpy(result, t.result.data(), root.result_bytes);
+    std::copy(t.result.begin(), t.result.end(), static_cast<std::byte*>(result));
     check.end();
     return;
   }

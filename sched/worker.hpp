@@ -80,7 +80,8 @@ struct strand_state {
   bool read_a_cell_ = false;
   task_undo updated_;                      // by the running task
   byte_range read_hull_{~std::uintptr_t{0}, 0};
-  bool has_list_ = false;                  // prepare_list wrote one for the next record
+  bool list_is_prepared_ = false;          // for the next record …
+  bool has_list_ = false;                  // … which has one: not all that was allocated was freed again
   std::optional<std::uint64_t> unfenced_;  // heap bits were changed and flushed after so many fences
   std::uint64_t accesses_since_record_ = 0;
 
