@@ -113,6 +113,7 @@ class Algorithm : public ::testing::TestWithParam<way> {
     how.sparse = true;
     how.max_workers = 8;
     how.level = durability::process;
+    std::filesystem::remove(at);  // of a test that crashed with the same process id
     return pool::create(at, how);
   }
 
