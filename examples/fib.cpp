@@ -1,4 +1,4 @@
-/// The smallest program: a computation that can be killed at any moment. Run it again and it goes on.
+/// Recursion: a computation that forks at every call and can be killed at any moment. Run it again and it goes on.
 #include <ppmm/ppmm.hpp>
 
 #include <cstdio>
