@@ -14,7 +14,9 @@ grep -q 'killing myself' stderr || fail "first run: killed by somebody else: $(c
 [[ $(cat stdout) == "148933 primes below 2000000" ]] || fail "second run: $(cat stdout)"
 found=$(sed -n 's/.*resumed, \([0-9]*\) of 200 .*/\1/p' stderr)
 did=$(sed -n 's/.*this process did \([0-9]*\) of 200 .*/\1/p' stderr)
-((found > 0)) || fail "second run: found nothing done: $(cat stderr)"
+least=50 # of the 100 that were done: a slice is longer than a heartbeat, but on a disk
+[[ $where == /dev/shm ]] || least=1
+((found >= least)) || fail "second run: found only $found of 100 slices: $(cat stderr)"
 ((found + did == 200)) || fail "second run: found $found, and did $did more"
 
 "$crash" > stdout 2> stderr || fail "third run: status $?: $(cat stderr)"
