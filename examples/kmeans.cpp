@@ -18,7 +18,7 @@ struct point { double x, y; friend bool operator==(const point&, const point&) =
 using centres = std::array<point, 8>;  // small enough to be an argument, and a result
 struct sum { double x, y, count; };    // of the points that are nearest to a centre
 using sums = std::array<sum, 8>;
-static constexpr std::size_t size = 300'000, in_block = 1000;  // points
+static constexpr std::size_t size = 300'000, in_block = 200;  // points
 
 static const auto random_point = [](std::size_t i) {
   const auto spread = [i](std::uint64_t by) { return static_cast<double>(i * by >> 40) * 0x1p-24; };  // in [0, 1)
