@@ -14,9 +14,7 @@
 #include <exception>
 #include <string>
 
-struct entry {
-  std::uint64_t key = 0, value = 0;  // key 0: free. It is filled once, and then stays as it is
-};
+struct entry { std::uint64_t key = 0, value = 0; };  // key 0: free. It is filled once, and then stays as it is
 using map = ppmm::array<entry>;
 using number = ppmm::step<std::uint64_t>;
 
@@ -69,7 +67,8 @@ int main(int argc, char** argv) try {
   std::uint64_t n = 0;
   if (std::from_chars(text.data(), text.data() + text.size(), n).ptr != text.data() + text.size() || n < 2 || n > 9999)
     return std::fputs("usage: hashmap N    (N: the number to look up, 2 to 9999)\n", stderr), 2;
-  ppmm::pool pool = ppmm::pool::open_or_create("hashmap.pool");
+  // Level `process` is enough for kill -9. To survive a power loss too, each CAM would take milliseconds on a disk.
+  ppmm::pool pool = ppmm::pool::open_or_create("hashmap.pool", {.level = ppmm::durability::process});
   const std::uint64_t most = ppmm::run(pool, "make", ppmm::task<make>());  // computed once, then read from the pool
   const std::uint64_t found = ppmm::run(pool, job, ppmm::task<find>(n));
   std::printf("%s: a sequence of %ju numbers, of %ju at most\n", text.c_str(), found, most);
