@@ -3,9 +3,9 @@
 ///     seq 10000000 > numbers
 ///     filesum numbers        prints 50000005000000; leaves filesum.pool
 ///
-/// After a kill, give the same command again: it says how many bytes were done already, and goes on. Only what is computed
-/// is in the pool; the file is read where it is. If it has changed since the job began, the run is refused instead of
-/// mixing two inputs; to begin anew, as after a line that is no number, remove filesum.pool.
+/// After a kill, give the same command again: it says how many bytes were done already, and goes on. Only what was
+/// computed is in the pool; the file is read where it is. If it has changed since the job began, the run is refused
+/// instead of mixing two inputs; to begin anew, as after a line that is no number, remove filesum.pool.
 #include <ppmm/ppmm.hpp>
 
 #include <fcntl.h>

@@ -1,4 +1,4 @@
-/// A persistent hash map that tasks share: how long is the Collatz sequence of n (n / 2 if even, else 3n + 1, down to 1)?
+/// A persistent hash map that tasks share: how long is n's Collatz sequence (n / 2 if even, else 3n + 1, down to 1)?
 ///
 ///     hashmap 27     makes a map with the lengths for all numbers below 10000, and looks one up; leaves hashmap.pool
 ///     hashmap 871    looks another one up, in the map that the first process left

@@ -2,9 +2,9 @@
 ///
 ///     kmeans         prints the centres, and leaves kmeans.pool
 ///
-/// After a kill, run it again: it says how many rounds were done, and goes on within the next. The answer is the same to
-/// the last bit, whoever did what and however often it was killed. For that, the brackets of a sum of floating-point
-/// numbers must stand where they always do: each block of points is summed up by itself, then all blocks in their order.
+/// After a kill, run it again: it says how many rounds were done, and goes on within the next. The answer is the same
+/// to the last bit, whoever did what and however often it was killed. For that, the brackets of a sum of floating-point
+/// numbers must stand where they always do: each block of points is summed up by itself, then all blocks in order.
 #include <ppmm/ppmm.hpp>
 
 #include <algorithm>

@@ -2,8 +2,8 @@
 ///
 ///     queens 13      forks at every square where a queen could stand; leaves queens.pool
 ///
-/// There is no cut-off below which it would stop forking: a fork costs a few nanoseconds, and is made durable only if it
-/// is still there at the next heartbeat. After a kill, give the same command again: it says how many solutions were
+/// There is no cut-off below which it would stop forking: a fork costs a few nanoseconds, and is made durable only if
+/// it is still there at the next heartbeat. After a kill, give the same command again: it says how many solutions were
 /// counted already, and goes on. Another N starts when this one is done.
 #include <ppmm/ppmm.hpp>
 

@@ -3,8 +3,8 @@
 ///
 ///     sum            leaves sum.pool
 ///
-/// After a kill, run it again: it goes on. The array is memory that the job has asked for (its region), at the same place
-/// in each run. To begin anew, remove the file.
+/// After a kill, run it again: it goes on. The array is memory that the job has asked for (its region), at the same
+/// place in each run. To begin anew, remove the file.
 #include <ppmm/ppmm.hpp>
 
 #include <cstddef>

@@ -1,6 +1,6 @@
 #!/bin/bash
-# crash_test.sh PROGRAM: it dies in the middle of its first run; the second does exactly the rest; the third has nothing to
-# do.
+# crash_test.sh PROGRAM: it dies in the middle of its first run; the second does exactly the rest; the third has
+# nothing to do.
 . "$(dirname "$0")/lib.sh"
 crash=$1
 

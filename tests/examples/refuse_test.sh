@@ -1,5 +1,5 @@
 #!/bin/bash
-# refuse_test.sh FOLDER: what the examples in it say to bad arguments, bad input, and an unfinished job with another one.
+# refuse_test.sh FOLDER: what examples in it say to bad arguments, bad input, and an unfinished job with another one.
 . "$(dirname "$0")/lib.sh"
 folder=$1
 

@@ -1,6 +1,7 @@
 #!/bin/bash
-# run_killed.sh ANSWER PROGRAM ARGUMENT…: runs an example undisturbed; then, up to five times from the beginning, killed with
-# SIGKILL at random moments and run again until it gets to its end. It must always print the same, ANSWER in the last line.
+# run_killed.sh ANSWER PROGRAM ARGUMENT…: runs an example undisturbed; then, up to five times from the beginning, killed
+# with SIGKILL at random moments and run again until it gets to its end. It must always print the same, ANSWER in the
+# last line.
 . "$(dirname "$0")/lib.sh"
 answer=$1
 shift
