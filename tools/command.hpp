@@ -9,6 +9,7 @@ namespace ppmm::tools {
 
 void add_sort(CLI::App& app);
 void add_wordcount(CLI::App& app);
+void add_graph(CLI::App& app);
 void add_fib(CLI::App& app);
 void add_nqueens(CLI::App& app);
 void add_create(CLI::App& app);
