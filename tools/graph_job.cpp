@@ -74,27 +74,9 @@ struct write_edges {
   }
 };
 
-/// first[v] for all v up to that of the edge at i, from behind that of the edge before it; the last i, for all that
-/// are left.
-struct write_first {
-  array<std::uint64_t> edges, first;
-  void operator()(context& cx, std::size_t lo, std::size_t hi) const {
-    const std::size_t lead = lo > 0 ? 1 : 0, n = edges.size();
-    const auto some = cx.read(as_in(edges).sub(lo - lead, std::min(hi, n) - (lo - lead)));
-    const auto behind = [&](std::size_t i) { return i == n ? first.size() : std::size_t{high(some[i - lo + lead])} + 1; };
-    const std::size_t begin = lo == 0 ? 0 : behind(lo - 1);
-    const auto to = cx.write(as_out(first).sub(begin, behind(hi - 1) - begin));
-    std::size_t v = begin;
-    for (std::size_t i = lo; i < hi; ++i)
-      for (const std::size_t end = behind(i); v < end; ++v) to[v - begin] = i;
-  }
-};
-
 step<graph> sort_edges(context& cx, graph g) {
-  return cx.call(integer_sort(g.rows.edges, high_half(), vertex_bits(g.names.size()))).then([g](context& c) -> step<graph> {
-    graph whole = g;
-    whole.rows.first = c.alloc<std::uint64_t>(g.names.size() + 1);
-    return c.call(for_each(0, g.rows.edges.size() + 1, write_first{g.rows.edges, whole.rows.first})).then([whole](context&) -> step<graph> { return whole; });
+  return cx.call(task<sort_pairs>(g.rows.edges, g.names.size())).then([g](context&, const array<std::uint64_t>& first) -> step<graph> {
+    return graph{g.text, g.names, {g.rows.edges, first}, g.report};
   });
 }
 
@@ -121,8 +103,6 @@ step<graph> read_names(context& cx, pairs which, array<char> text) {
 }
 
 }  // namespace
-
-unsigned vertex_bits(std::size_t vertices) { return std::max(1u, static_cast<unsigned>(std::bit_width(vertices == 0 ? 0 : vertices - 1))); }
 
 step<graph> load_graph(context& cx, text_summary expected, pairs which) {
   return cx.call(task<load_text>(expected, false)).then(task<read_names>(which));
@@ -186,7 +166,7 @@ step<vertex_list> next_frontier(context& cx, unreached_ends ends) {
     const vertex_list all = c.alloc<std::uint32_t>(n);
     return c.call(scan(0, ends.frontier.size(), std::size_t{0}, std::plus<>(), ends, write_unreached_ends{ends, all}))
         .then([ends, all](context& d, std::size_t) -> step<vertex_list> {
-          return d.call(group_by(all, std::identity(), vertex_bits(ends.g.vertices())))
+          return d.call(group_by(all, std::identity(), bits_for(ends.g.vertices())))
               .then([all](context& e, const groups<std::uint32_t>& distinct) -> step<vertex_list> {
                 e.free(all);
                 e.free(distinct.offsets);
@@ -324,7 +304,7 @@ step<array<std::uint64_t>> contract(context& cx, contracted all) {
     const array<std::uint64_t> to = c.alloc<std::uint64_t>(n);
     return c.call(scan(0, all.edges.size(), std::size_t{0}, std::plus<>(), all, write_contracted{all, to}))
         .then([all, to](context& d, std::size_t) -> step<array<std::uint64_t>> {
-          return d.call(integer_sort(to, high_half(), vertex_bits(all.parent.size()))).then([to](context&) -> step<array<std::uint64_t>> { return to; });
+          return d.call(integer_sort(to, high_half(), bits_for(all.parent.size()))).then([to](context&) -> step<array<std::uint64_t>> { return to; });
         });
   });
 }
@@ -353,7 +333,7 @@ step<vertex_array> name_components(context& cx, vertex_array root) {
     for (std::size_t v = lo; v < hi; ++v) to[v - lo] = pair_of(from[v - lo], v);
   };
   return cx.call(for_each(0, n, pair_up)).then([=](context& c) -> step<vertex_array> {
-    return c.call(group_by(members, high_half(), vertex_bits(n))).then([=](context& d, const groups<std::uint32_t>& trees) -> step<vertex_array> {
+    return c.call(group_by(members, high_half(), bits_for(n))).then([=](context& d, const groups<std::uint32_t>& trees) -> step<vertex_array> {
       const vertex_array first = d.alloc<std::uint32_t>(n);
       const auto name = [=](context& e, std::size_t lo, std::size_t hi) {
         const auto begins = e.read(as_in(trees.offsets).sub(lo, hi + 1 - lo));

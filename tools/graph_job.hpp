@@ -2,6 +2,7 @@
 #pragma once
 
 #include "dictionary.hpp"
+#include "number_pairs.hpp"
 #include "text_job.hpp"
 
 #include <ppmm/sched/context.hpp>
@@ -106,18 +107,6 @@ struct graph {
     cx.free(rows.first);
   }
 };
-inline std::uint32_t high(std::uint64_t pair) { return static_cast<std::uint32_t>(pair >> 32); }
-inline std::uint32_t low(std::uint64_t pair) { return static_cast<std::uint32_t>(pair); }
-inline std::uint64_t pair_of(std::uint64_t v, std::uint64_t w) { return v << 32 | w; }
-struct high_half {
-  std::uint32_t operator()(std::uint64_t pair) const { return high(pair); }
-};
-struct low_half {
-  std::uint32_t operator()(std::uint64_t pair) const { return low(pair); }
-};
-/// Bits of a vertex's number.
-unsigned vertex_bits(std::size_t vertices);
-
 /// The task that reads the job's input, which must be the expected text. Counts graph_units a byte. Throws error, which
 /// fails the job, if there are 2^32 vertices or more.
 step<graph> load_graph(context& cx, text_summary expected, pairs which);

@@ -29,6 +29,10 @@ class input_text {
   };
   place locate(std::uint64_t position) const;
 
+  std::size_t files() const { return parts_.size(); }
+  const std::filesystem::path& file(std::size_t i) const { return parts_[i].file; }
+  std::uint64_t begin(std::size_t i) const { return parts_[i].begin; }  ///< where the file begins in the text
+
   /// Bytes [from, from + to.size()). Any thread may call it. Throws ppmm::error if a file is shorter than
   /// it was, std::system_error if it cannot be read now: a job then does not fail, but goes on when it is run again.
   void read(std::uint64_t from, std::span<char> to) const;
