@@ -78,15 +78,14 @@ class heap {
   void finish_job(persister& p);
 
   // ---- recovery
-  std::vector<std::uint64_t> read_list(const redo_area& area, std::uint64_t sequence, std::unordered_set<std::uint32_t>& in_lists) const {
-    return detail::read_list(chunks_, area, sequence, in_lists);
-  }
   std::vector<std::uint64_t> read_list(const redo_area& area, std::uint64_t sequence) const {
     std::unordered_set<std::uint32_t> in_lists;
-    return read_list(area, sequence, in_lists);
+    return detail::read_list(chunks_, area, sequence, in_lists);
   }
   /// Applies a list once more; flushed, not fenced.
   void replay(const std::vector<std::uint64_t>& words, persister& p);
+  /// The same with the list of the record of that sequence. Throws corrupt_pool.
+  void replay(const redo_area& area, std::uint64_t sequence, persister& p) { replay(read_list(area, sequence), p); }
   /// Empties a list whose bits are durable; flushed, not fenced. All lists are empty before anybody looks at the heap
   /// (H8): arenas and freers are others from then on, so a second recovery must not apply it again.
   static void retire_list(redo_area& area, persister& p);

@@ -83,7 +83,7 @@ std::optional<position> worker::finish_rob(unsigned slot, std::uint32_t life, id
   restart r = newest_record(dead, team_.serial);
   if (r.has_list) {  // the copy does not carry it: applied, and durable, before (H2); but the record may be only visible (H7)
     persister_.persist(&dead.records[r.sequence & 1], record_bytes(r.bytes));
-    team_.objects.replay(team_.objects.read_list(dead.redo[r.sequence & 1], r.sequence), persister_);
+    team_.objects.replay(dead.redo[r.sequence & 1], r.sequence, persister_);
     persister_.fence();
   }
   roll_back(slot, team_.img, r.sequence, persister_);  // while the record says ROB [M]

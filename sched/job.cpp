@@ -246,7 +246,7 @@ void run_workers(team& t, const numa::worker_plan& plan) {
 void make_heap_durable(team& t, persister& p) {
   for (unsigned i = 0; i < t.img.workers(); ++i)
     if (const restart r = newest_record(t.img.worker(i), t.serial); r.has_list && !is_robbed(t.img.worker(i).owner.load()))
-      t.objects.replay(t.objects.read_list(t.img.worker(i).redo[r.sequence & 1], r.sequence), p);
+      t.objects.replay(t.img.worker(i).redo[r.sequence & 1], r.sequence, p);
   p.fence();
 }
 

@@ -142,7 +142,7 @@ class survey {
     for (const found_undo::entry& e : undo.entries) updated_.push_back({e.to, e.bytes});
     if (!r.has_list) return;
     redo_area& area = team_.img.worker(slot).redo[r.sequence & 1];
-    lists_.push_back({&area, team_.objects.read_list(area, r.sequence, in_lists_)});
+    lists_.push_back({&area, read_list(team_.objects.chunks(), area, r.sequence, in_lists_)});
   }
 
   frame* checked(place p) const {

@@ -126,7 +126,7 @@ std::optional<position> worker::find_work() {
 void worker::recover_heap(restart own) {
   arena_.go_on_from(own.sequence);
   if (own.has_list) {
-    team_.objects.replay(team_.objects.read_list(durable_.redo[own.sequence & 1], own.sequence), persister_);
+    team_.objects.replay(durable_.redo[own.sequence & 1], own.sequence, persister_);
     persister_.fence();
   }
   if (roll_back(slot_, team_.img, own.sequence, persister_)) persist_record(own);  // with another sequence the log is void

@@ -110,7 +110,7 @@ class soak {
       memory_.become(99);
       persister p(memory_.get());
       for (const worker& w : workers_)
-        if (w.has_list) heap_->replay(heap_->read_list(memory_.areas(w.index)[w.sequence & 1], w.sequence), p);
+        if (w.has_list) heap_->replay(memory_.areas(w.index)[w.sequence & 1], w.sequence, p);
       if (dice_() % 4 == 0) continue;
       p.fence();
       for (const worker& w : workers_)
