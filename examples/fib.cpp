@@ -1,4 +1,9 @@
-/// The smallest program: a computation that can be killed at any moment. Run it again and it goes on.
+/// Recursion: Fibonacci numbers as everybody writes them first, with a fork at every call.
+///
+///     fib            takes a second or two; leaves fib.pool
+///
+/// After a kill, run it again: it goes on. When it is done, the answer is read from the pool; to begin anew, remove the
+/// file.
 #include <ppmm/ppmm.hpp>
 
 #include <cstdio>

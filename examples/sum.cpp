@@ -1,5 +1,10 @@
 /// Bulk data in the pool: fills an array in parallel, then adds it up. Views say what each task reads and writes; from
 /// them the runtime knows what to flush.
+///
+///     sum            leaves sum.pool
+///
+/// After a kill, run it again: it goes on. The array is memory that the job has asked for (its region), at the same
+/// place in each run. To begin anew, remove the file.
 #include <ppmm/ppmm.hpp>
 
 #include <cstddef>
