@@ -8,6 +8,11 @@
 namespace ppmm::tools {
 
 void add_sort(CLI::App& app);
+void add_wordcount(CLI::App& app);
+void add_graph(CLI::App& app);
+void add_index(CLI::App& app);
+void add_query(CLI::App& app);
+void add_matmul(CLI::App& app);
 void add_fib(CLI::App& app);
 void add_nqueens(CLI::App& app);
 void add_create(CLI::App& app);

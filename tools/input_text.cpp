@@ -102,10 +102,26 @@ void input_text::add(const std::filesystem::path& file) {
   size_ += p.bytes + (p.newline_added ? 1 : 0);
 }
 
+std::vector<input_text::part>::const_iterator input_text::part_at(std::uint64_t position) const {
+  return --std::upper_bound(parts_.begin(), parts_.end(), position,
+                            [](std::uint64_t f, const part& p) { return f < p.begin; });
+}
+
+input_text::place input_text::locate(std::uint64_t position) const {
+  const part& p = *part_at(position);
+  place found{p.file, 1};
+  std::vector<char> some(std::size_t{1} << 20);
+  for (std::uint64_t at = p.begin; at < position;) {
+    const std::span<char> next(some.data(), std::min<std::uint64_t>(some.size(), position - at));
+    read_part(p, at - p.begin, next);
+    found.line += count_newlines(next);
+    at += next.size();
+  }
+  return found;
+}
+
 void input_text::read(std::uint64_t from, std::span<char> to) const {
-  auto at =
-      std::upper_bound(parts_.begin(), parts_.end(), from, [](std::uint64_t f, const part& p) { return f < p.begin; });
-  for (--at; !to.empty(); ++at) {
+  for (auto at = part_at(from); !to.empty(); ++at) {
     const std::uint64_t end = at->begin + at->bytes + (at->newline_added ? 1 : 0);
     const std::size_t n = std::min<std::uint64_t>(to.size(), end - from);
     read_part(*at, from - at->begin, to.first(n));

@@ -22,6 +22,17 @@ class input_text {
 
   std::uint64_t size() const { return size_; }
 
+  /// Where a byte of the text stands: its file, and the line there, from 1. Reads the file up to it.
+  struct place {
+    std::filesystem::path file;
+    std::uint64_t line;
+  };
+  place locate(std::uint64_t position) const;
+
+  std::size_t files() const { return parts_.size(); }
+  const std::filesystem::path& file(std::size_t i) const { return parts_[i].file; }
+  std::uint64_t begin(std::size_t i) const { return parts_[i].begin; }  ///< where the file begins in the text
+
   /// Bytes [from, from + to.size()). Any thread may call it. Throws ppmm::error if a file is shorter than
   /// it was, std::system_error if it cannot be read now: a job then does not fail, but goes on when it is run again.
   void read(std::uint64_t from, std::span<char> to) const;
@@ -35,6 +46,7 @@ class input_text {
     bool newline_added;
   };
   void add(const std::filesystem::path& file);
+  std::vector<part>::const_iterator part_at(std::uint64_t position) const;
   void read_part(const part& p, std::uint64_t from, std::span<char> to) const;
   void close_all() noexcept;
 

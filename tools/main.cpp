@@ -38,7 +38,7 @@ void set_up(CLI::App& app) {
       "`ppmm COMMAND --help` tells more. A command that was killed goes on where it was when it is run again.\n"
       "Exit status: 0 done, 1 error, 2 wrong usage; to go on by running it again: 3 all workers lost to injected\n"
       "faults, 130 or 143 interrupted.");
-  for (const auto add : {add_sort, add_fib, add_nqueens, add_create, add_grow, add_info, add_check, add_dump, add_jobs}) add(app);
+  for (const auto add : {add_sort, add_wordcount, add_graph, add_index, add_query, add_matmul, add_fib, add_nqueens, add_create, add_grow, add_info, add_check, add_dump, add_jobs}) add(app);
 }
 
 int explain_interruption(const interrupted& i) {

@@ -106,7 +106,7 @@ job_session::job_session(const job_options& options, job_demand demand)
 
 void job_session::create_pool() {
   pool_options how;
-  how.size = pool_size_for(demand_.region);
+  how.size = pool_size_for(demand_.region + demand_.heap);
   how.max_workers = std::max(64u, options_.workers);
   how.level = options_.durability;
   pool_.emplace(ppmm::pool::create(file_, how));
@@ -137,6 +137,16 @@ void job_session::check_pool() {
                     "`ppmm create FILE --size {}M`, or make this one larger by as much: `ppmm grow {} SIZE`",
                     file_.string(), readable_bytes(static_cast<double>(demand_.region)),
                     readable_bytes(static_cast<double>(max_region(*pool_))), pool_size_for(demand_.region) / mebi + 1, file_.string()));
+}
+
+/// The job stands at its last commits, and finds the new room when it is run again. Killed in between: the same.
+void job_session::grow_pool(std::uint64_t asked) {
+  pool_options how;
+  how.level = options_.durability;
+  const std::size_t size = pool_->size();
+  pool_.reset();
+  ppmm::pool::grow(file_, std::max<std::uint64_t>(size + size / 2, size + pool_size_for(asked)));
+  pool_.emplace(ppmm::pool::open(file_, how));
 }
 
 run_options job_session::how_to_run(progress_meter& meter, std::uint64_t total_units) {

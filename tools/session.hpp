@@ -4,6 +4,7 @@
 #include "interrupt.hpp"
 #include "progress.hpp"
 
+#include <ppmm/alloc/space.hpp>
 #include <ppmm/sched/job.hpp>
 
 #include <CLI/CLI.hpp>
@@ -16,7 +17,7 @@
 
 namespace ppmm::tools {
 
-/// What `ppmm sort`, `fib` and `nqueens` can be told alike.
+/// What all jobs of the command can be told alike.
 struct job_options {
   std::filesystem::path pool;  // empty: a pool of the command's own, removed after success
   bool keep_pool = false;
@@ -41,6 +42,7 @@ struct job_demand {
   std::string name;
   std::filesystem::path own_pool;  // where it lives if the user names no pool
   std::uint64_t region = 0;        // bytes of pool memory
+  std::uint64_t heap = 0;          // bytes that it will allocate, about: a pool of its own grows where they do not do
   std::uint64_t input = 0;         // mark of what it works on
 };
 
@@ -52,9 +54,28 @@ class job_session {
   ppmm::pool& pool() { return *pool_; }
 
   /// Runs or resumes the job with signals and progress seen to. `total_units`: of context::advance, for the whole job;
-  /// the rate is told in `amount` bytes a second if there are any.
+  /// the rate is told in `amount` bytes a second if there are any. A pool of the command's own that is full is made
+  /// larger, and the job goes on.
   template <task_like Task>
   auto run(const Task& root, std::uint64_t total_units, std::uint64_t amount_bytes = 0) {
+    for (;;) {
+      try {
+        return run_once(root, total_units, amount_bytes);
+      } catch (const out_of_pool_memory& e) {
+        if (!own_pool()) throw;
+        grow_pool(e.asked);
+      }
+    }
+  }
+
+  /// The result has been delivered: removes the job, and the pool if it was the command's own.
+  void delivered();
+
+  bool own_pool() const { return options_.pool.empty(); }
+
+ private:
+  template <task_like Task>
+  auto run_once(const Task& root, std::uint64_t total_units, std::uint64_t amount_bytes) {
     progress_meter meter(options_.progress, demand_.name, total_units, amount_bytes);
     run_options how = how_to_run(meter, total_units);
     try {
@@ -74,16 +95,10 @@ class job_session {
       explain_failure();
     }
   }
-
-  /// The result has been delivered: removes the job, and the pool if it was the command's own.
-  void delivered();
-
-  bool own_pool() const { return options_.pool.empty(); }
-
- private:
   void open_pool();
   void create_pool();
   void check_pool();
+  void grow_pool(std::uint64_t asked);
   run_options how_to_run(progress_meter& meter, std::uint64_t total_units);
   [[noreturn]] void explain_failure() const;  // what is being thrown, with what to do
   void print_statistics() const;

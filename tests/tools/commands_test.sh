@@ -4,7 +4,7 @@
 
 "$PPMM" --version | grep -q '^ppmm [0-9]' || fail "--version"
 "$PPMM" --help | grep -q nqueens || fail "--help"
-for command in sort fib nqueens create grow info check jobs; do
+for command in sort wordcount graph "graph bfs" "graph components" "graph pagerank" index query matmul fib nqueens create grow info check jobs; do
   "$PPMM" $command --help > /dev/null || fail "$command --help"
 done
 

@@ -48,3 +48,51 @@ wait_until_begun() {
   done
   return 1
 }
+
+# kill_until_done COMMAND MS OPTION… : `ppmm COMMAND --output got …` is killed at random moments, at first within about
+# half of MS, until it gets to the end; then `got` must be as `expected`. Fails if nothing was ever resumed.
+kill_until_done() {
+  local command=$1 whole=$2 rounds=0 resumes=0 kills=0 round status pid killer after
+  shift 2
+  while ((resumes == 0)); do
+    ((rounds++ < 20)) || fail "$command: nothing was ever resumed in $kills kills"
+    rm -f got got.ppmm
+    for ((round = 0; ; ++round)); do
+      ((round < 80)) || fail "$command: never got to the end"
+      "$PPMM" $command --progress plain --workers $((1 + RANDOM % 4)) "$@" 2> log &
+      pid=$!
+      after=$((1 + RANDOM % (round < 40 ? whole / 2 + 1 : whole * 20)))
+      (sleep "$((after / 1000)).$(printf '%03d' $((after % 1000)))"; kill -KILL $pid 2> /dev/null) &
+      killer=$!
+      status=0
+      wait $pid 2> /dev/null || status=$?
+      kill $killer 2> /dev/null || true
+      wait $killer 2> /dev/null || true
+      ! grep -q 'resumed at' log || resumes=$((resumes + 1))
+      [[ $status != 0 ]] || break
+      [[ $status == 137 ]] || fail "$command: status $status: $(cat log)"
+      kills=$((kills + 1))
+      [[ ! -e got ]] || cmp -s got expected || fail "$command: half an output after a kill"
+      [[ ! -e got.ppmm ]] || "$PPMM" check got.ppmm > check.log || fail "check: $(cat check.log)"
+    done
+    cmp got expected || fail "$command: after $kills kills"
+    [[ ! -e got.ppmm ]] || fail "left got.ppmm behind"
+  done
+  echo "$command: $kills kills, $resumes resumes"
+}
+
+# until_begun_and_killed COMMAND OPTION…: leaves an unfinished job in got.ppmm.
+until_begun_and_killed() {
+  local command=$1 round pid
+  shift
+  for ((round = 0; round < 50; ++round)); do
+    rm -f got got.ppmm
+    "$PPMM" $command --commit every-task --progress none "$@" &
+    pid=$!
+    wait_until_begun $pid got.ppmm || true
+    kill -KILL $pid 2> /dev/null || true
+    wait $pid 2> /dev/null || true
+    [[ ! -e got.ppmm ]] || ! "$PPMM" jobs got.ppmm | grep -q unfinished || return 0
+  done
+  fail "could not kill $command on the way"
+}

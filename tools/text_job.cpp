@@ -1,0 +1,87 @@
+#include "text_job.hpp"
+
+#include <ppmm/pmem/errors.hpp>
+
+#include <thread>
+
+namespace ppmm::tools {
+namespace {
+
+const input_text* the_input = nullptr;
+
+struct add_summaries {
+  text_summary operator()(const text_summary& a, const text_summary& b) const {
+    return {a.bytes + b.bytes, a.lines + b.lines, a.hash + b.hash};
+  }
+};
+
+/// Block b of the text, read where it is to stand.
+text_summary load_block(context& cx, const array<char>& text, std::size_t b, bool fold_case) {
+  const std::uint64_t first = b * block_bytes, last = std::min<std::uint64_t>(first + block_bytes, text.size());
+  const std::span<char> block = cx.write(as_out(text).sub(first, last - first));
+  the_input->read(first, block);
+  text_summary found{block.size(), 0, 0};
+  found.add(summarise(block, b));
+  if (fold_case)
+    for (char& c : block) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+  cx.advance(block.size());
+  return found;
+}
+
+}  // namespace
+
+void set_job_input(const input_text* text) { the_input = text; }
+const input_text& job_input() { return *the_input; }
+
+text_summary look_at(const input_text& text, const job_options& options) {
+  progress_meter meter(options.progress, "reading the input", text.size(), text.size());
+  const unsigned threads = options.workers > 0 ? options.workers : std::max(1u, std::thread::hardware_concurrency());
+  const text_summary summary = summarise(text, threads, [&](std::uint64_t bytes) {
+    meter.update(bytes);
+    stop_if_interrupted("nothing was begun yet. The command again:");
+  });
+  meter.finish();
+  return summary;
+}
+
+step<array<char>> load_text(context& cx, text_summary expected, bool fold_case) {
+  const array<char> text = cx.alloc<char>(expected.bytes);
+  const auto load = [text, fold_case](context& c, std::size_t lo, std::size_t hi) {
+    text_summary found;
+    for (std::size_t b = lo; b < hi; ++b) found = add_summaries()(found, load_block(c, text, b, fold_case));
+    return found;
+  };
+  return cx.call(ppmm::reduce(0, block_count(expected.bytes), text_summary(), load, add_summaries()))
+      .then([text, expected](context&, const text_summary& found) -> step<array<char>> {
+        if (found != expected) throw error("the input files were changed while they were read");
+        return text;
+      });
+}
+
+void deliver(job_session& session, const root_name& name, output_file& output) {
+  const array<char> kept = find_root<char>(session.pool(), name.view());
+  const std::span<const char> lines(kept.address(), kept.size());
+  try {
+    output.reserve(lines.size());
+    constexpr std::size_t between_looks = std::size_t{1} << 22;
+    for (std::size_t at = 0; at < lines.size(); at += between_looks) {
+      output.append(lines.subspan(at, std::min(between_looks, lines.size() - at)));
+      stop_if_interrupted("the job is finished, only its output is missing. The same command writes it:");
+    }
+    output.publish();
+  } catch (const reader_gone&) {
+    session.delivered();  // the reader wants no more: there is nothing to resume
+    throw;
+  }
+  session.delivered();
+}
+
+std::filesystem::path own_pool(const std::filesystem::path& output, const std::string& job) {
+  std::error_code ignored;
+  if (output.empty() || (std::filesystem::exists(output, ignored) && !std::filesystem::is_regular_file(output, ignored)))
+    return "ppmm-" + job + ".ppmm";
+  std::filesystem::path pool = output;
+  return pool += ".ppmm";
+}
+
+}  // namespace ppmm::tools

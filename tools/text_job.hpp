@@ -1,0 +1,115 @@
+/// What jobs on texts begin and end with: the input's text in the pool's heap, and output lines there.
+#pragma once
+
+#include "input_text.hpp"
+#include "output_file.hpp"
+#include "session.hpp"
+
+#include <ppmm/algo/algo.hpp>
+#include <ppmm/sched/context.hpp>
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <filesystem>
+#include <functional>
+#include <string>
+#include <string_view>
+
+namespace ppmm::tools {
+
+/// The open input files, where a job's tasks find them: file descriptors are no durable values. Kept by the caller.
+void set_job_input(const input_text* text);
+const input_text& job_input();
+
+/// Reads all of the input on as many threads as the job has workers, with progress: so that it is known what to expect.
+text_summary look_at(const input_text& text, const job_options& options);
+
+/// The task that copies the job's input into the heap; A to Z become small letters where asked. Counts a unit a byte.
+/// Throws error, which fails the job, if the text is not the expected one.
+step<array<char>> load_text(context& cx, text_summary expected, bool fold_case);
+
+/// Takes what is to be printed, or counts only.
+class text_sink {
+ public:
+  explicit text_sink(char* to = nullptr) : to_(to) {}
+  std::size_t size() const { return size_; }
+
+  void put(std::string_view text) {
+    if (to_ != nullptr) std::memcpy(to_ + size_, text.data(), text.size());
+    size_ += text.size();
+  }
+  template <class... Args>
+  void print(fmt::format_string<Args&...> format, Args... numbers) {
+    std::array<char, 64> line;
+    const auto done = fmt::format_to_n(line.data(), line.size(), format, numbers...);
+    put({line.data(), done.size});
+  }
+
+ private:
+  char* to_;
+  std::size_t size_ = 0;
+};
+
+/// The task that gives, in a new array, what `format(cx, lo, hi, sink)` prints for all of [0, n), in order. It is called
+/// up to three times for each, and must print the same.
+template <durable_value Format>
+auto print_all(std::size_t n, const Format& format) {
+  return [n, format](context& cx) -> step<array<char>> {
+    const auto bytes = [format](context& c, std::size_t lo, std::size_t hi) {
+      text_sink counts;
+      format(c, lo, hi, counts);
+      return counts.size();
+    };
+    return cx.call(ppmm::reduce(0, n, std::size_t{0}, bytes, std::plus<>()))
+        .then([n, format, bytes](context& c, std::size_t all) -> step<array<char>> {
+          const array<char> to = c.alloc<char>(all);
+          const auto print = [format, bytes, to](context& d, std::size_t lo, std::size_t hi, std::size_t before) {
+            const std::size_t some = bytes(d, lo, hi);
+            text_sink sink(d.write(as_out(to).sub(before, some)).data());
+            format(d, lo, hi, sink);
+            return before + some;
+          };
+          return c.call(ppmm::scan(0, n, std::size_t{0}, std::plus<>(), bytes, print))
+              .then([to](context&, std::size_t) -> step<array<char>> { return to; });
+        });
+  };
+}
+
+/// A root's name as a durable value.
+struct root_name {
+  std::array<char, 32> text{};
+  explicit root_name(std::string_view name) { std::copy_n(name.data(), std::min(name.size(), text.size() - 1), text.data()); }
+  root_name() = default;
+  std::string_view view() const { return text.data(); }
+};
+
+/// Frees what an earlier job has kept under that name. To be called in the task that sets the root anew.
+template <class T>
+void free_earlier(context& cx, std::string_view name) {
+  array<T> earlier;
+  try {
+    earlier = cx.find_root<T>(name);
+  } catch (const root_error&) {
+    return;  // there is none
+  }
+  cx.free(earlier);
+}
+
+/// The job's output stays in the pool when the job is finished, in the place of an earlier one's.
+inline void keep_output(context& cx, const root_name& name, const array<char>& output) {
+  free_earlier<char>(cx, name.view());
+  cx.set_root(name.view(), output);
+}
+
+/// Writes the finished job's output, and removes the job.
+void deliver(job_session& session, const root_name& name, output_file& output);
+
+/// The pool of a job that the user names none for.
+std::filesystem::path own_pool(const std::filesystem::path& output, const std::string& job);
+
+}  // namespace ppmm::tools
