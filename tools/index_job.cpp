@@ -223,7 +223,7 @@ step<index_info> number_lines(context& cx, index_parts p) {
     }
   };
   return cx.call(for_each(0, newlines.size(), count)).then([p, newlines](context& c) -> step<index_info> {
-    return c.call(exclusive_scan(newlines, p.lines_before, std::uint64_t{0}, std::plus<>())).then([p, newlines](context& d, std::uint64_t) -> step<index_info> {
+    return c.call(ppmm::exclusive_scan(newlines, p.lines_before, std::uint64_t{0}, std::plus<>())).then([p, newlines](context& d, std::uint64_t) -> step<index_info> {
       d.free(newlines);
       return d.tail(task<write_index>(p));
     });
