@@ -5,6 +5,7 @@
 #include <ppmm/algo/views.hpp>
 
 #include <cstddef>
+#include <span>
 
 namespace ppmm {
 
@@ -12,8 +13,9 @@ namespace ppmm {
 template <writable To, durable_value F>
 auto tabulate(const To& to, const F& f) {
   return ppmm::for_each(0, to.size(), [to = as_out(to), f](context& cx, std::size_t lo, std::size_t hi) {
-    auto* const b = cx.write(to.sub(lo, hi - lo)).data();
-    for (std::size_t i = lo; i < hi; ++i) b[i - lo] = f(i);
+    cx.fill(to.sub(lo, hi - lo), [&](std::span<element<To>> part, std::size_t at) {
+      for (std::size_t i = 0; i < part.size(); ++i) part[i] = f(lo + at + i);
+    });
   });
 }
 /// Writes `f(i)` to each element i of `to`. Must be what the calling task returns, like all that take a context.
@@ -28,9 +30,12 @@ auto map(const From& from, const To& to, const F& f) {
   return [from = as_in(from), to = as_out(to), f](context& cx) -> step<void> {
     detail::need_size("map", to.size(), from.size());
     return ppmm::for_each(cx, 0, from.size(), [from, to, f](context& c, std::size_t lo, std::size_t hi) {
-      const auto* const __restrict a = c.read(from.sub(lo, hi - lo)).data();
-      auto* const __restrict b = c.write(to.sub(lo, hi - lo)).data();
-      for (std::size_t i = 0; i < hi - lo; ++i) b[i] = f(a[i]);
+      const auto* const read = c.read(from.sub(lo, hi - lo)).data();
+      c.fill(to.sub(lo, hi - lo), [&](std::span<element<To>> part, std::size_t at) {
+        const auto* const __restrict a = read + at;
+        auto* const __restrict b = part.data();
+        for (std::size_t i = 0; i < part.size(); ++i) b[i] = f(a[i]);
+      });
     });
   };
 }

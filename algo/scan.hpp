@@ -14,6 +14,7 @@
 #include <algorithm>
 #include <bit>
 #include <cstddef>
+#include <span>
 
 namespace ppmm {
 
@@ -149,13 +150,18 @@ auto scan_views(const From& from, const To& to, const T& identity, const Op& op)
       return s;
     };
     const auto write = [from, to, op](context& c, std::size_t lo, std::size_t hi, T s) {
-      const auto* const __restrict a = c.read(from.sub(lo, hi - lo)).data();
-      auto* const __restrict b = c.write(to.sub(lo, hi - lo)).data();
-      for (std::size_t i = 0; i < hi - lo; ++i) {
-        const T next = op(s, a[i]);
-        b[i] = inclusive ? next : s;
-        s = next;
-      }
+      const auto* const read = c.read(from.sub(lo, hi - lo)).data();
+      c.fill(to.sub(lo, hi - lo), [&](std::span<element<To>> part, std::size_t at) {
+        const auto* const __restrict a = read + at;
+        auto* const __restrict b = part.data();
+        T sum_here = s;
+        for (std::size_t i = 0; i < part.size(); ++i) {
+          const T next = op(sum_here, a[i]);
+          b[i] = inclusive ? next : sum_here;
+          sum_here = next;
+        }
+        s = sum_here;
+      });
       return s;
     };
     return scan_all(scan_parts<T, Op, decltype(sum), decltype(write)>{identity, op, sum, write}, 0, from.size())(cx);

@@ -150,6 +150,8 @@ void (*mapping::flush_function() const)(const void*, std::size_t) { return pmem2
 
 void (*mapping::drain_function() const)() { return pmem2_get_drain_fn(map_); }
 
+void* (*mapping::copy_function() const)(void*, const void*, std::size_t, unsigned) { return pmem2_get_memcpy_fn(map_); }
+
 bool can_be_mapped(std::uint64_t address, std::size_t size) {
   constexpr std::uint64_t end = std::uint64_t{1} << 47;
   return size <= end && address <= end - size && is_free(address, size);

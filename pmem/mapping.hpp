@@ -31,6 +31,7 @@ class mapping {
   granularity grain() const;
   void (*flush_function() const)(const void*, std::size_t);
   void (*drain_function() const)();
+  void* (*copy_function() const)(void*, const void*, std::size_t, unsigned);
 
  private:
   void release();

@@ -3,11 +3,13 @@
 #include <ppmm/pmem/persist.hpp>
 #include <ppmm/pmem/simulated.hpp>
 
+#include <libpmem2.h>
 #include <sys/mman.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
+#include <cstring>
 
 namespace ppmm {
 
@@ -71,6 +73,17 @@ void persister::write_back(std::uintptr_t first, std::size_t n) {
     pages_.back() = {std::min(pages_.back().first, pages.first), std::max(pages_.back().last, pages.last)};
   } else {
     pages_.push_back(pages);
+  }
+}
+
+void persister::copy(void* to, const void* from, std::size_t n) {
+  if (way_ == way::lines && medium_->copy != nullptr) {
+    count(reinterpret_cast<std::uintptr_t>(to), n);
+    if (started_ == 0) started_ = ticks();
+    medium_->copy(to, from, n, PMEM2_F_MEM_NODRAIN | PMEM2_F_MEM_NONTEMPORAL);
+  } else {
+    std::memcpy(to, from, n);
+    flush(to, n);
   }
 }
 

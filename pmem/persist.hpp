@@ -41,6 +41,7 @@ struct medium {
   granularity grain = granularity::page;  // libpmem2's finding (or forced, for `emulated`)
   void (*flush)(const void*, std::size_t) = nullptr;
   void (*drain)() = nullptr;
+  void* (*copy)(void*, const void*, std::size_t, unsigned flags) = nullptr;  // libpmem2's memcpy; nullptr: a store and a flush
   std::uintptr_t base = 0;  // of the mapping
   std::size_t size = 0;
   /// Page granularity: set by the first msync that fails; from then on every fence of the mapping fails. The kernel
@@ -59,12 +60,18 @@ class persister {
   /// Starts writing back all lines that [p, p + n) touches. Nothing is durable before the next fence(). Does not fail.
   /// Cost: in `process` 1 ns; by line, what libpmem2's flush costs; by page, noting the range (msync comes at fence()).
   void flush(const void* p, std::size_t n) {
-    ++counters_.flushes;
-    if (n == 0) return;
     const auto first = reinterpret_cast<std::uintptr_t>(p);
-    counters_.bytes += n;
-    counters_.lines += (first + n - 1) / line_size - first / line_size + 1;
-    if (way_ != way::nothing) write_back(first, n);
+    count(first, n);
+    if (n != 0 && way_ != way::nothing) write_back(first, n);
+  }
+
+  /// As storing [to, to + n) and flushing it, in one go. Where flushing is by line the stores go past the caches
+  /// (movnti): nothing is read from the medium first, nor written back afterwards. Cost: `figures` in
+  /// docs/performance.md, "Large outputs".
+  void copy(void* to, const void* from, std::size_t n);
+  /// Whether that is faster than storing and flush(), for what is written whole and not soon read.
+  bool copies_past_caches() const {
+    return way_ == way::simulated || (way_ == way::lines && medium_->grain == granularity::cache_line);
   }
 
   /// Waits until everything this worker flushed is durable. Throws medium_error (page granularity only): then
@@ -96,6 +103,11 @@ class persister {
   struct page_range {
     std::uintptr_t first, last;  // [first, last), whole pages
   };
+  void count(std::uintptr_t first, std::size_t n) {
+    ++counters_.flushes;
+    counters_.bytes += n;
+    if (n != 0) counters_.lines += (first + n - 1) / line_size - first / line_size + 1;
+  }
   void write_back(std::uintptr_t first, std::size_t n);
   void drain();
   void sync_pages();

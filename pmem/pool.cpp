@@ -26,6 +26,9 @@ struct pool::impl {
               .grain = data->grain(),
               .flush = data->flush_function(),
               .drain = data->drain_function(),
+#if !defined(PPMM_INSTRUMENT)  // observers see no store of a library
+              .copy = data->copy_function(),
+#endif
               .base = reinterpret_cast<std::uintptr_t>(data->base()),
               .size = detail::pool_size(root),
               .failed = &failed};

@@ -68,7 +68,7 @@ void worker::flush_touched() {
   for (const frame* f : touched_) persister_.flush(f, frame_bytes(f->type));
   for (const exposure_slot* s : touched_slots_) persister_.flush(s, sizeof *s);
   for (const byte_range& c : cells_) persister_.flush(reinterpret_cast<const void*>(c.first), c.last - c.first);
-  for (const byte_range& w : written_) persister_.flush(reinterpret_cast<const void*>(w.first), w.last - w.first);
+  for (const byte_range& w : to_flush_) persister_.flush(reinterpret_cast<const void*>(w.first), w.last - w.first);
 }
 
 /// Prepares the oldest frames that nobody can take yet: one a commit, and one for each idle worker.
@@ -150,6 +150,7 @@ void worker::settle() {
   touched_.clear();
   touched_slots_.clear();
   written_.clear();
+  to_flush_.clear();
   cells_.clear();
   read_a_cell_ = false;
   read_.clear();

@@ -8,12 +8,15 @@
 #include <ppmm/alloc/arena.hpp>
 #include <ppmm/alloc/array.hpp>
 #include <ppmm/check/watch.hpp>
+#include <ppmm/pmem/persist.hpp>  // line_size
 #include <ppmm/sched/frame.hpp>
 #include <ppmm/sched/layout.hpp>
 #include <ppmm/sched/step.hpp>
 #include <ppmm/sched/task.hpp>
 #include <ppmm/sched/view.hpp>
 
+#include <algorithm>
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <new>
@@ -68,6 +71,8 @@ template <class Running, class Body, class Commit>
     overwrites_its_own_input(o);
   }
 }
+
+inline constexpr std::size_t copy_block_bytes = 4096;  // context::fill: twice as much is slower already
 
 enum class after_left : std::uint8_t { run_right, joined, gone };
 
@@ -136,6 +141,13 @@ class context {
     note_write(v.address(), v.size_bytes());
     return {v.address(), v.size()};
   }
+
+  /// Writes a view from its beginning to its end: `fill(part, at)` writes all elements of `part`, which are those from
+  /// `at` on, and reads none of them; parts are some KiB. For outputs that are large: where a flush costs anything, a part
+  /// is a buffer, copied past the caches when it is full, so that it is on its way to the medium while the next one is
+  /// computed. Else as write.
+  template <class T, std::invocable<std::span<T>, std::size_t> Fill>
+  void fill(const out<T>& v, Fill fill);
 
   /// `n` objects of the pool's heap, not initialised: written through a view. Allocated when this capsule commits, so a
   /// repeated capsule does not leak. They last until they are freed or the job ends; beyond it, if the job finishes and
@@ -334,7 +346,9 @@ class context {
   void put_root(std::string_view name, std::uintptr_t address, std::uint64_t count, const char* type, std::uint64_t bytes);
   detail::root_value get_root(std::string_view name, const char* type, std::uint64_t bytes) const;
   void note_read(const void* p, std::size_t n);
-  void note_write(const void* p, std::size_t n);
+  void note_write(const void* p, std::size_t n, bool flushed = false);
+  bool note_fill(const void* p, std::size_t n);
+  void copy_block(void* to, const void* from, std::size_t n);
   void note_update(const void* p, std::size_t n);
   void undo_task();
   void load_cell(const void* cell, void* value, std::size_t n);
@@ -554,6 +568,22 @@ struct fork_rest {
 };
 
 }  // namespace detail
+
+template <class T, std::invocable<std::span<T>, std::size_t> Fill>
+void context::fill(const out<T>& v, Fill fill) {
+  detail::watch::opened(detail::watch::view_kind::write, v.address(), v.size());
+  if (!note_fill(v.address(), v.size_bytes())) return fill(std::span<T>(v.address(), v.size()), std::size_t{0});
+  constexpr std::size_t most = std::max<std::size_t>(detail::copy_block_bytes / sizeof(T), 1);
+  alignas(std::max(alignof(T), line_size)) std::byte buffer[most * sizeof(T)];
+  T* const part = reinterpret_cast<T*>(buffer);
+  for (std::size_t at = 0, n = 0; at < v.size(); at += n) {
+    // Up to where a block of memory ends: lines that are copied whole need no read.
+    const std::size_t room = detail::copy_block_bytes - reinterpret_cast<std::uintptr_t>(v.address() + at) % detail::copy_block_bytes;
+    n = std::min(v.size() - at, std::clamp<std::size_t>(room / sizeof(T), 1, most));
+    fill(std::span<T>(part, n), at);
+    copy_block(v.address() + at, part, n * sizeof(T));
+  }
+}
 
 template <task_like Next>
 step<task_result<Next>> context::tail(const Next& next) {

@@ -8,6 +8,19 @@
 
 namespace ppmm {
 
+namespace {
+
+/// Adds [first, last): to the last range, if it goes on there.
+template <class Ranges>
+void add_range(Ranges& ranges, std::uintptr_t first, std::uintptr_t last) {
+  if (!ranges.empty() && ranges.back().last == first)
+    ranges.back().last = last;
+  else
+    ranges.push_back({first, last});
+}
+
+}  // namespace
+
 using detail::after_left;
 using detail::frame;
 using detail::place;
@@ -75,10 +88,7 @@ void context::note_read(const void* p, std::size_t n) {
   for (const auto& b : w.written_)
     if (b.first <= first && last <= b.last) return;
   w.read_hull_ = {std::min(w.read_hull_.first, first), std::max(w.read_hull_.last, last)};
-  if (!w.read_.empty() && w.read_.back().last == first)
-    w.read_.back().last = last;
-  else
-    w.read_.push_back({first, last});
+  add_range(w.read_, first, last);
   if (w.read_.size() > 256) spill_fuel();  // looking through them would cost more than a commit
 }
 
@@ -90,7 +100,7 @@ void context::undo_task() {
 }
 
 /// The write-after-read rule (Blelloch et al. 2018, section 3): a capsule that overwrites what it has read cannot be repeated.
-void context::note_write(const void* p, std::size_t n) {
+void context::note_write(const void* p, std::size_t n, bool flushed) {
   detail::worker& w = *worker_;
   const auto first = reinterpret_cast<std::uintptr_t>(p), last = first + n;
   if (n == 0) return;
@@ -101,10 +111,21 @@ void context::note_write(const void* p, std::size_t n) {
         undo_task();
         throw detail::overwrite{p, n};
       }
-  if (!w.written_.empty() && w.written_.back().last == first)
-    w.written_.back().last = last;
-  else
-    w.written_.push_back({first, last});
+  add_range(w.written_, first, last);
+  if (!flushed) add_range(w.to_flush_, first, last);
+}
+
+/// Invariants after crash: as for any view that is written. Its blocks are on their way to the medium, in any order, and
+/// the first fence of the capsule's commit waits for them; until then the record from before counts, and a repeated
+/// capsule writes all of them again.
+bool context::note_fill(const void* p, std::size_t n) {
+  const bool in_blocks = n > detail::copy_block_bytes && worker_->persister_.copies_past_caches();
+  note_write(p, n, in_blocks);
+  return in_blocks;
+}
+void context::copy_block(void* to, const void* from, std::size_t n) {
+  worker_->access();
+  worker_->persister_.copy(to, from, n);
 }
 
 /// Invariants after crash: the old bytes are in the log, durably, before the first of them is changed; the log counts until
@@ -119,7 +140,8 @@ void context::note_update(const void* p, std::size_t n) {
   const bool fresh = w.arena_.is_fresh(p);
   if (!fresh || w.arena_.is_fresh_of_earlier_task(p, stamp())) w.updated_.save(p, n, stamp());
   if (!fresh) w.undo_.save(p, n, w.sequence_);
-  w.written_.push_back({first, last});
+  add_range(w.written_, first, last);
+  add_range(w.to_flush_, first, last);
 }
 
 namespace {

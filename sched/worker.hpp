@@ -76,6 +76,7 @@ struct strand_state {
     bool overlaps(std::uintptr_t f, std::uintptr_t l) const { return f < last && first < l; }
   };
   std::vector<byte_range> written_, read_;
+  std::vector<byte_range> to_flush_;       // of what was written
   std::vector<byte_range> cells_;          // shared cells that were read or changed
   bool read_a_cell_ = false;
   task_undo updated_;                      // by the running task

@@ -29,12 +29,13 @@ struct way {
   unsigned workers;
   bool every_task;
   double soft_fault_rate;
+  durability level = durability::emulated;
 };
 inline void PrintTo(const way& w, std::ostream* to) { *to << w.name; }
 inline constexpr way ways[] = {
-    {"OneWorker", 1, false, 0},
+    {"OneWorker", 1, false, 0, durability::process},
     {"TwoWorkers", 2, false, 0},
-    {"FourWorkers", 4, false, 0},
+    {"FourWorkers", 4, false, 0, durability::process},
     {"EveryTask", 2, true, 0},
     {"SoftFaults", 2, false, 0.01},
     {"OneWorkerWithSoftFaults", 1, false, 0.01},
@@ -112,7 +113,7 @@ class Algorithm : public ::testing::TestWithParam<way> {
     how.size = region_bytes + (std::size_t{32} << 20);
     how.sparse = true;
     how.max_workers = 8;
-    how.level = durability::process;
+    how.level = GetParam().level;
     std::filesystem::remove(at);  // of a test that crashed with the same process id
     return pool::create(at, how);
   }

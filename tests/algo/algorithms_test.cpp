@@ -316,30 +316,29 @@ TEST_P(Algorithms, Matmul) {
   struct shape {
     std::size_t m, k, n;
   };
-  constexpr std::size_t width = 610;
-  const auto memory = array<double>(3 * width * width);
-  const auto matrix = [&](std::size_t i) { return memory.sub(i * width * width, width * width); };
+  constexpr std::size_t side = 160, inner = 2 * detail::inner_turn + 60;
+  const auto left = array<double>(side * inner), right = array<double>(inner * side), product = array<double>(side * side);
   std::mt19937_64 random(seed());
-  for (double& x : elements(memory)) x = static_cast<double>(random() % 100);
-  for (const shape s : {shape{1, 1, 1}, shape{3, 5, 7}, shape{64, 64, 64}, shape{65, 33, 130}, shape{20, 600, 9},
+  for (const auto& matrix : {left, right, product})
+    for (double& x : elements(matrix)) x = static_cast<double>(random() % 100);
+  for (const shape s : {shape{1, 1, 1}, shape{3, 5, 7}, shape{64, 64, 64}, shape{65, 33, 130}, shape{20, inner - 8, 9},
                         shape{0, 3, 5}, shape{3, 0, 5}, shape{150, 40, 150}}) {
     SCOPED_TRACE(std::to_string(s.m) + " x " + std::to_string(s.k) + " x " + std::to_string(s.n));
-    const tile<in<double>> a = tile(matrix(0).as_in(), width).sub(7, 3, s.m, s.k),
-                           b = tile(matrix(1).as_in(), width).sub(1, 4, s.k, s.n);
-    const auto before = copy(matrix(2));
-    run_clean(matmul(a, b, tile(matrix(2), width).sub(2, 5, s.m, s.n)));
-    for (std::size_t i = 0; i < width; ++i)
-      for (std::size_t j = 0; j < width; ++j) {
-        double expected = before[i * width + j];
+    const tile<in<double>> a = tile(left.as_in(), inner).sub(7, 3, s.m, s.k),
+                           b = tile(right.as_in(), side).sub(1, 4, s.k, s.n);
+    const auto before = copy(product);
+    run_clean(matmul(a, b, tile(product, side).sub(2, 5, s.m, s.n)));
+    for (std::size_t i = 0; i < side; ++i)
+      for (std::size_t j = 0; j < side; ++j) {
+        double expected = before[i * side + j];
         if (i >= 2 && i < 2 + s.m && j >= 5 && j < 5 + s.n) {
           expected = 0;
           for (std::size_t l = 0; l < s.k; ++l) expected += a.row(i - 2).address()[l] * b.row(l).address()[j - 5];
         }
-        ASSERT_EQ(elements(matrix(2))[i * width + j], expected) << i << ", " << j;
+        ASSERT_EQ(elements(product)[i * side + j], expected) << i << ", " << j;
       }
   }
-  EXPECT_THROW(run_clean(matmul(tile(matrix(0).as_in(), 10), tile(matrix(1).as_in(), 61), tile(matrix(2), width))),
-               job_failed);
+  EXPECT_THROW(run_clean(matmul(tile(left.as_in(), 10), tile(right.as_in(), side), tile(product, side))), job_failed);
 }
 
 TEST_P(Algorithms, RefuseRoomOfAnotherSize) {

@@ -52,6 +52,10 @@ endfunction()
 plant(frames_not_flushed commit.cpp
   FROM "persister_.flush(f, frame_bytes(f->type));\n    if (p.which()"
   TO "if (p.which()")
+plant(filled_blocks_not_flushed pmem/persist.cpp
+  FROM "    std::memcpy(to, from, n);\n    flush(to, n);"
+  TO "    std::memcpy(to, from, n);"
+  SCENARIOS fill)
 plant(results_not_flushed commit.cpp
   FROM "for (const frame* f : touched_) persister_.flush(f, frame_bytes(f->type));"
   TO "")

@@ -133,6 +133,30 @@ bool loop_right(std::span<const std::byte> region) {
   return true;
 }
 
+/// Fills some blocks, which are copied past the caches, and in a later capsule adds them up.
+constexpr std::size_t fill_elements = 1100;
+constexpr std::uint64_t fill_bytes = 3 * 4096;
+
+step<word> add_up(context& cx, in<word> v) {
+  word s = 0;
+  for (const word x : cx.read(v)) s += x;
+  cx.advance(1);
+  return s;
+}
+step<word> a_fill(context& cx, out<word> v) {
+  cx.fill(v, [](std::span<word> part, std::size_t at) { std::iota(part.begin(), part.end(), at + 1); });
+  cx.advance(1);
+  cx.commit_next();
+  return cx.tail(task<add_up>(v.as_in()));
+}
+word fill_answer() { return fill_elements * (fill_elements + 1) / 2; }
+bool fill_right(std::span<const std::byte> region) {
+  const auto* w = reinterpret_cast<const word*>(region.data());
+  for (word i = 0; i < fill_elements; ++i)
+    if (w[i] != i + 1) return false;
+  return true;
+}
+
 /// Reads cells, then later tasks of the same strand overwrite them: x[i] := 2 x[i] + 1 in a scratch half, then back.
 step<void> copy_doubled(context& cx, out<word> to, in<word> from) {
   const auto s = cx.read(from);
@@ -387,6 +411,9 @@ const std::vector<scenario>& scenarios() {
                  .expected = {overwrite_answer(), 2},
                  .run = [](pool& p, const run_options& o) { return run(p, job_name, task<an_overwrite>(all<word>(p)), o); }, .prepare = overwrite_prepare,
                  .covered = [](const coverage& c) { return c.restarts > 0; }});
+    s.push_back({.name = "fill", .about = "a view of some blocks that is filled, then read", .every_task = false, .region = fill_bytes, .expected = {fill_answer(), 2},
+                 .run = [](pool& p, const run_options& o) { return run(p, job_name, task<a_fill>(out<word>(reinterpret_cast<word*>(region_of(p, fill_bytes).data()), fill_elements)), o); },
+                 .right = fill_right, .covered = any});
     s.push_back({.name = "soft-alone", .about = "one worker that often loses its ephemeral memory", .soft = 0.1, .expected = {8, 2},
                  .run = [](pool& p, const run_options& o) { return run(p, job_name, task<a_stolen_fork>(word{3}, word{3}), o); },
                  .covered = [](const coverage& c) { return c.soft_faults > 0; }});

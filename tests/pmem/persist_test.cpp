@@ -2,11 +2,15 @@
 #include "pmem_test.hpp"
 
 #include <fcntl.h>
+#include <libpmem2.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <atomic>
+#include <cstring>
 #include <thread>
+#include <utility>
 #include <vector>
 
 namespace ppmm::test {
@@ -62,6 +66,40 @@ class pages {
 };
 
 }  // namespace
+
+TEST(Persister, CopiesAsItFlushes) {
+  static unsigned past_caches;
+  past_caches = 0;
+  std::vector<std::byte> from(256, std::byte{7}), to(320);
+  for (const bool own_copy : {false, true}) {
+    medium m = fake(durability::emulated, granularity::cache_line);
+    if (own_copy)
+      m.copy = [](void* a, const void* b, std::size_t n, unsigned flags) {
+        EXPECT_EQ(flags, unsigned{PMEM2_F_MEM_NODRAIN | PMEM2_F_MEM_NONTEMPORAL});
+        ++past_caches;
+        return std::memcpy(a, b, n);
+      };
+    persister w(m);
+    EXPECT_TRUE(w.copies_past_caches());
+    std::ranges::fill(to, std::byte{0});
+    w.copy(to.data() + 1, from.data(), from.size());
+    EXPECT_EQ(to.front(), std::byte{0});
+    EXPECT_TRUE(std::equal(from.begin(), from.end(), to.begin() + 1));
+    EXPECT_EQ(to[257], std::byte{0});
+    EXPECT_EQ(flushes.size(), own_copy ? 0u : 1u) << "what goes past the caches needs no flush";
+    EXPECT_EQ(drains, 0) << "the fence is the caller's";
+    w.fence();
+    EXPECT_EQ(drains, 1);
+    EXPECT_EQ(w.counters().bytes, 256u);
+    EXPECT_GE(w.counters().lines, 4u);
+  }
+  EXPECT_EQ(past_caches, 1u);
+  for (const auto& [level, grain] : {std::pair(durability::process, granularity::cache_line), std::pair(durability::power, granularity::byte),
+                                     std::pair(durability::power, granularity::page)}) {
+    const medium m = fake(level, grain);
+    EXPECT_FALSE(persister(m).copies_past_caches()) << "there a flush is free, or of pages";
+  }
+}
 
 TEST(Persister, CountsEveryLineThatARangeTouches) {
   const medium m = fake(durability::process, granularity::page);

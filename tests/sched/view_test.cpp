@@ -2,14 +2,18 @@
 #include "sched_test.hpp"
 
 #include <algorithm>
+#include <span>
 #include <vector>
 
 namespace ppmm::test {
 namespace {
 
 class Views : public Sched {
- protected:
+ public:
+  using Sched::with;
   static constexpr std::uint64_t bytes = 4 << 20;
+
+ protected:
   static run_options region(unsigned workers) {
     run_options o = with(workers);
     o.region = bytes;
@@ -92,6 +96,71 @@ TEST_F(Views, UpdatesOfMoreThanAChunk) {
   for (std::uint64_t r = 60; r > 0; --r) x = x * 3 + r;
   EXPECT_EQ(static_cast<std::size_t>(std::count(v, v + n, x)), n);
   EXPECT_GT(s.soft_faults, 0u);
+}
+
+/// Elements of eight bytes, and of a size that no block is a multiple of.
+struct odd {
+  std::uint32_t a, b, c;
+  friend bool operator==(const odd&, const odd&) = default;
+};
+std::uint64_t numbered(std::size_t i, std::uint64_t) { return i * 3 + 1; }
+odd numbered(std::size_t i, odd) {
+  const auto n = static_cast<std::uint32_t>(i);
+  return {n, ~n, n * 7};
+}
+template <class T>
+step<std::uint64_t> fill_all(context& cx, out<T> v, std::uint64_t parts) {
+  std::size_t next = 0, largest = 0;
+  cx.fill(v, [&](std::span<T> part, std::size_t at) {
+    if (at != next) throw error("a part is not where the last one ended");
+    next = at + part.size();
+    largest = std::max(largest, part.size_bytes());
+    for (std::size_t i = 0; i < part.size(); ++i) part[i] = numbered(at + i, T());
+  });
+  if (next != v.size()) throw error("not all was filled");
+  if (parts > 1) return cx.tail(task<fill_all<T>>(v, parts - 1));
+  return largest;
+}
+template <class T>
+void expect_filled(pool& p, T* memory, durability level, double soft_fault_rate) {
+  for (const std::size_t n : {0u, 1u, 5u, 511u, 512u, 513u, 2000u, 30'000u})
+    for (const std::size_t from : {1u, 9u}) {
+      std::fill_n(memory, n + 20, T());
+      run_options o = Views::with(1);
+      o.region = Views::bytes;
+      o.soft_fault_rate = soft_fault_rate;
+      o.fault_seed = seed();
+      run_statistics s;
+      o.statistics = &s;
+      const std::uint64_t largest = run(p, "fill", task<fill_all<T>>(out<T>(memory + from, n), std::uint64_t{3}), o);
+      p.drop_job("fill");
+      for (std::size_t i = 0; i < n + 20; ++i)
+        ASSERT_EQ(memory[i], i >= from && i < from + n ? numbered(i - from, T()) : T()) << i << " of " << n << " from " << from;
+      if (level == durability::process || n * sizeof(T) <= 4096)
+        EXPECT_EQ(largest, n * sizeof(T)) << "in place";
+      else
+        EXPECT_LE(largest, 4096u);
+      EXPECT_GE(s.flushed.bytes, 3 * n * sizeof(T)) << "what was not flushed is not durable";
+    }
+}
+TEST_F(Views, FillsWithoutAGap) {
+  for (const durability level : {durability::process, durability::emulated})
+    for (const double rate : {0.0, 0.02}) {
+      pool_options how;
+      how.level = level;
+      make(how);
+      expect_filled(the_pool(), memory<std::uint64_t>(), level, rate);
+      expect_filled(the_pool(), memory<odd>(), level, rate);
+    }
+}
+
+step<std::uint64_t> read_then_fill(context& cx, out<std::uint64_t> v) {
+  const std::uint64_t first = cx.read(v.as_in())[0];
+  cx.fill(v, [first](std::span<std::uint64_t> part, std::size_t) { std::ranges::fill(part, first); });
+  return first;
+}
+TEST_F(Views, AFillOfWhatItsTaskHasReadIsRefused) {
+  EXPECT_THROW(run(the_pool(), "fill", task<read_then_fill>(out<std::uint64_t>(memory<std::uint64_t>(), 5000)), region(1)), job_failed);
 }
 
 step<int> update_outside(context& cx, std::uint64_t at) {
