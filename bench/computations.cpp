@@ -16,7 +16,7 @@ const char* name_of(computation c) {
     case computation::sum:
       return "sum (reduce)";
     case computation::scale:
-      return "scale (for_each, writes)";
+      return "scale (for_each, fills)";
     default:
       return "sort";
   }

@@ -88,7 +88,8 @@ void scale_serial(std::span<const std::uint64_t> from, std::span<std::uint64_t> 
 
 ppmm::step<void> scale(ppmm::context& cx, ppmm::in<std::uint64_t> from, ppmm::out<std::uint64_t> to) {
   return ppmm::for_each(cx, 0, to.size(), [from, to](ppmm::context& c, std::size_t lo, std::size_t hi) {
-    scale_serial(c.read(from.sub(lo, hi - lo)), c.write(to.sub(lo, hi - lo)));
+    const std::span<const std::uint64_t> some = c.read(from.sub(lo, hi - lo));
+    c.fill(to.sub(lo, hi - lo), [some](std::span<std::uint64_t> part, std::size_t at) { scale_serial(some.subspan(at, part.size()), part); });
   });
 }
 

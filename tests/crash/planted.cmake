@@ -63,7 +63,7 @@ plant(right_words_not_flushed commit.cpp
   FROM "for (const exposure_slot* s : touched_slots_) persister_.flush(s, sizeof *s);"
   TO "")
 plant(views_not_flushed commit.cpp
-  FROM "for (const byte_range& w : written_) persister_.flush(reinterpret_cast<const void*>(w.first), w.last - w.first);"
+  FROM "for (const byte_range& w : to_flush_) persister_.flush(reinterpret_cast<const void*>(w.first), w.last - w.first);"
   TO ""
   SCENARIOS overwrite loop)
 plant(first_fence_left_out commit.cpp
