@@ -81,7 +81,7 @@ struct run_options {
   bool pin = true;                               ///< pin workers to cores (more workers than cores are never pinned)
   std::chrono::nanoseconds heartbeat{-1};        ///< between commits; negative: the durability level's default
   bool commit_every_task = false;                ///< the paper's model: each task its own capsule
-  bool commits = true;                           ///< false: no durability at all (for measuring); the job cannot be resumed
+  bool commits = true;                           ///< false: none at heartbeats, for measuring; a crash loses all since the last theft or join
   std::stop_token stop = {};                          ///< commit and throw job_interrupted
   std::uint64_t region = 0;                      ///< bytes of pool memory the job uses (see `region_of`)
   std::uint64_t input = 0;                       ///< the user's mark for what the job works on; another mark is refused
