@@ -55,8 +55,8 @@ class text_sink {
   std::size_t size_ = 0;
 };
 
-/// The task that gives, in a new array, what `format(cx, lo, hi, sink)` prints for all of [0, n), in order. It is called
-/// up to three times for each, and must print the same.
+/// The task that gives, in a new array, what `format(cx, lo, hi, sink)` prints for all of [0, n), in order. It is
+/// called up to three times for each, and must print the same.
 template <durable_value Format>
 auto print_all(std::size_t n, const Format& format) {
   return [n, format](context& cx) -> step<array<char>> {
@@ -83,7 +83,9 @@ auto print_all(std::size_t n, const Format& format) {
 /// A root's name as a durable value.
 struct root_name {
   std::array<char, 32> text{};
-  explicit root_name(std::string_view name) { std::copy_n(name.data(), std::min(name.size(), text.size() - 1), text.data()); }
+  explicit root_name(std::string_view name) {
+    std::copy_n(name.data(), std::min(name.size(), text.size() - 1), text.data());
+  }
   root_name() = default;
   std::string_view view() const { return text.data(); }
 };

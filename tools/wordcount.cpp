@@ -6,6 +6,8 @@
 #include "session.hpp"
 #include "text_job.hpp"
 
+#include <CLI/CLI.hpp>
+
 #include <memory>
 #include <vector>
 
@@ -44,18 +46,21 @@ struct count_lines {
 };
 
 step<void> print_words(context& cx, array<char> text, array<word> words) {
-  return cx.call(print_all(words.size(), count_lines{words, text})).then([=](context& c, const array<char>& lines) -> step<void> {
-    c.free(text);
-    c.free(words);
-    keep_output(c, root_name("ppmm wordcount output"), lines);
-    return {};
-  });
+  return cx.call(print_all(words.size(), count_lines{words, text}))
+      .then([=](context& c, const array<char>& lines) -> step<void> {
+        c.free(text);
+        c.free(words);
+        keep_output(c, root_name("ppmm wordcount output"), lines);
+        return {};
+      });
 }
 
 step<void> count_text(context& cx, array<char> text) {
-  return cx.call(make_dictionary(text, letter_words(), count_units)).then([text](context& c, const array<word>& words) -> step<void> {
-    return c.call(ppmm::sort(words, more_often())).then(task<print_words>(text, words));  // stable: by word where counts are equal
-  });
+  return cx.call(make_dictionary(text, letter_words(), count_units))
+      .then([text](context& c, const array<word>& words) -> step<void> {
+        return c.call(ppmm::sort(words, more_often()))
+            .then(task<print_words>(text, words));  // stable: by word where counts are equal
+      });
 }
 
 step<void> count_words(context& cx, text_summary expected, bool fold_case) {
@@ -81,7 +86,8 @@ void add_wordcount(CLI::App& app) {
   auto options = std::make_shared<wordcount_options>();
   CLI::App* command = app.add_subcommand("wordcount", "Count how often each word occurs in files");
   command->footer(
-      "A word is a longest run of the bytes A to Z and a to z; all other bytes stand between words, and a word does not\n"
+      "A word is a longest run of the bytes A to Z and a to z; all other bytes stand between words, and a word does "
+      "not\n"
       "go on from one file to the next. A line a word, the most frequent first, else bytewise:\n"
       "  LC_ALL=C tr -cs 'A-Za-z' '\\n' | grep . | sort | uniq -c | sort -k1,1nr -k2\n"
       "Killed at any moment, the same command goes on where it was: with the same input, which is checked.\n"
