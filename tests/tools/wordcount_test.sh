@@ -84,10 +84,8 @@ rm got got.ppmm
 # Killed at random moments.
 cat lines different bytes > text
 words text | counted > expected
-start=$(date +%s%N)
-"$PPMM" wordcount --progress none --workers 2 --output got text
-whole=$((($(date +%s%N) - start) / 1000000))
-kill_until_done wordcount "$whole" --output got text
+timed "$PPMM" wordcount --progress none --workers 2 --output got text
+kill_until_resumed $ms wordcount text
 "$PPMM" wordcount --progress none text | cmp - expected || fail "undisturbed"
 
 # Changed input.
