@@ -114,33 +114,40 @@ std::uint32_t find_vertex(context& cx, const graph& g, const vertex_name& name) 
   return static_cast<std::uint32_t>(at - names.begin());
 }
 
+step<graph> begin_with_graph(context& cx, text_summary expected, pairs which, root_name output) {
+  return cx.call(task<free_replaced>(output)).then(task<load_graph>(expected, which));
+}
+
 step<graph_result> bfs_job(context& cx, text_summary expected, pairs which, vertex_name source) {
-  return cx.call(task<load_graph>(expected, which)).then([source](context& c, const graph& g) -> step<graph_result> {
-    return c.call(task<bfs>(g.rows, find_vertex(c, g, source)))
-        .then([g](context& d, const array<std::uint32_t>& distance) -> step<graph_result> {
-          return print_values<show_distance>(d, g, distance, result_of(g), root_of("bfs"));
-        });
-  });
+  return cx.call(task<begin_with_graph>(expected, which, root_of("bfs")))
+      .then([source](context& c, const graph& g) -> step<graph_result> {
+        return c.call(task<bfs>(g.rows, find_vertex(c, g, source)))
+            .then([g](context& d, const array<std::uint32_t>& distance) -> step<graph_result> {
+              return print_values<show_distance>(d, g, distance, result_of(g), root_of("bfs"));
+            });
+      });
 }
 
 step<graph_result> components_job(context& cx, text_summary expected) {
-  return cx.call(task<load_graph>(expected, pairs::both)).then([](context& c, const graph& g) -> step<graph_result> {
-    return c.call(task<components>(g.rows))
-        .then([g](context& d, const array<std::uint32_t>& first) -> step<graph_result> {
-          return print_values<show_name>(d, g, first, result_of(g), root_of("components"));
-        });
-  });
+  return cx.call(task<begin_with_graph>(expected, pairs::both, root_of("components")))
+      .then([](context& c, const graph& g) -> step<graph_result> {
+        return c.call(task<components>(g.rows))
+            .then([g](context& d, const array<std::uint32_t>& first) -> step<graph_result> {
+              return print_values<show_name>(d, g, first, result_of(g), root_of("components"));
+            });
+      });
 }
 
 step<graph_result> pagerank_job(context& cx, text_summary expected, pairs which, pagerank_options options) {
-  return cx.call(task<load_graph>(expected, which)).then([options](context& c, const graph& g) -> step<graph_result> {
-    return c.call(task<pagerank>(g.rows, options)).then([g](context& d, const ranking& r) -> step<graph_result> {
-      graph_result result = result_of(g);
-      result.iterations = r.iterations;
-      result.change = r.change;
-      return print_values<show_rank>(d, g, r.ranks, result, root_of("pagerank"));
-    });
-  });
+  return cx.call(task<begin_with_graph>(expected, which, root_of("pagerank")))
+      .then([options](context& c, const graph& g) -> step<graph_result> {
+        return c.call(task<pagerank>(g.rows, options)).then([g](context& d, const ranking& r) -> step<graph_result> {
+          graph_result result = result_of(g);
+          result.iterations = r.iterations;
+          result.change = r.change;
+          return print_values<show_rank>(d, g, r.ranks, result, root_of("pagerank"));
+        });
+      });
 }
 
 // ---- the command ---------------------------------------------------------------------------------------------------

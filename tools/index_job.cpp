@@ -12,6 +12,7 @@
 
 #include <algorithm>
 #include <functional>
+#include <limits>
 #include <string>
 
 namespace ppmm::tools {
@@ -209,13 +210,7 @@ index_names write_files(context& cx, const index_parts& p) {
 
 // ---- all together --------------------------------------------------------------------------------------------------
 
-/// Sets a root in the place of an earlier index's.
-template <class T>
-void keep(context& cx, const char* name, const array<T>& a) {
-  free_earlier<T>(cx, name);
-  cx.set_root(name, a);
-}
-
+// Invariants after crash: the roots count all together, when the job is finished; until then, the earlier index's do.
 step<index_info> set_roots(context& cx, index_parts p, postings lines, array<index_word> words, array<char> text) {
   const index_names files = write_files(cx, p);
   index_info info = p.info;
@@ -227,12 +222,14 @@ step<index_info> set_roots(context& cx, index_parts p, postings lines, array<ind
   const array<index_info> about = cx.alloc<index_info>(1);
   cx.write(about)[0] = info;
   cx.write(as_out(words).sub(words.size() - 1, 1))[0] = {text.size(), info.postings, 0, 0};
-  keep(cx, index_info_root, about);
-  keep(cx, index_text_root, text);
-  keep(cx, index_words_root, words);
-  keep(cx, index_postings_root, lines.lines);
-  keep(cx, index_names_root, files.names);
-  keep(cx, index_files_root, files.files);
+  cx.set_root(index_info_root, about);
+  cx.set_root(index_text_root, text);
+  cx.set_root(index_words_root, words);
+  cx.set_root(index_postings_root, lines.lines);
+  cx.set_root(index_names_root, files.names);
+  cx.set_root(index_files_root, files.files);
+  keep_blocks(cx, root_name(index_info_root),
+              {block_of(about), text, block_of(words), block_of(lines.lines), files.names, block_of(files.files)});
   cx.free(p.text);
   cx.free(p.words);
   cx.free(p.lines_before);
@@ -273,6 +270,8 @@ step<index_info> number_lines(context& cx, index_parts p) {
 step<index_info> index_text(context& cx, index_info info, array<char> text) {
   return cx.call(make_dictionary(text, letter_words(), word_units))
       .then([=](context& c, const array<word>& words) -> step<index_info> {
+        if (words.size() > std::numeric_limits<std::uint32_t>::max())
+          throw error("the input has more different words than can be numbered, 2^32 - 1");
         return c.tail(
             task<number_lines>(index_parts{text, words, c.alloc<std::uint64_t>(block_count(text.size())), info}));
       });
@@ -284,7 +283,9 @@ step<index_info> build_index(context& cx, text_summary expected, bool fold_case)
   index_info info;
   info.lines = expected.lines;
   info.fold_case = std::uint64_t{fold_case};
-  return cx.call(task<load_text>(expected, fold_case)).then(task<index_text>(info));
+  return cx.call(task<free_replaced>(root_name(index_info_root))).then([=](context& c) -> step<index_info> {
+    return c.call(task<load_text>(expected, fold_case)).then(task<index_text>(info));
+  });
 }
 
 }  // namespace ppmm::tools

@@ -46,8 +46,8 @@ std::uint32_t index_lines_hash(std::uint64_t first, std::span<const std::uint32_
 std::uint64_t index_files_hash(std::span<const char> names, std::span<const index_file> files);
 std::uint64_t index_hash(const index_info& info);
 
-/// The task that indexes the job's input, which must be the expected text, and sets the roots; an earlier index is
-/// freed.
+/// The task that indexes the job's input, which must be the expected text, and sets the roots, in the place of an
+/// earlier index; that is freed when the next one is begun.
 step<index_info> build_index(context& cx, text_summary expected, bool fold_case);
 inline constexpr std::uint64_t index_units = 41;  // a byte
 

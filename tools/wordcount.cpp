@@ -25,7 +25,7 @@ struct wordcount_options {
 
 constexpr std::uint64_t load_units = 1, count_units = 20;  // a byte: about nanoseconds
 
-const root_name output_root("ppmm wordcount output");
+constexpr std::string_view output_root = "ppmm wordcount output";
 
 struct more_often {
   bool operator()(const word& a, const word& b) const { return a.count > b.count; }
@@ -50,7 +50,7 @@ step<void> print_words(context& cx, array<char> text, array<word> words) {
       .then([=](context& c, const array<char>& lines) -> step<void> {
         c.free(text);
         c.free(words);
-        keep_output(c, root_name("ppmm wordcount output"), lines);
+        keep_output(c, root_name(output_root), lines);
         return {};
       });
 }
@@ -64,7 +64,9 @@ step<void> count_text(context& cx, array<char> text) {
 }
 
 step<void> count_words(context& cx, text_summary expected, bool fold_case) {
-  return cx.call(task<load_text>(expected, fold_case)).then(task<count_text>());
+  return cx.call(task<free_replaced>(root_name(output_root))).then([=](context& c) -> step<void> {
+    return c.call(task<load_text>(expected, fold_case)).then(task<count_text>());
+  });
 }
 
 void wordcount(const wordcount_options& options) {
@@ -77,7 +79,7 @@ void wordcount(const wordcount_options& options) {
                                     .input = summary.mark()});
   set_job_input(&text);
   session.run(task<count_words>(summary, options.fold_case), (load_units + count_units) * summary.bytes, summary.bytes);
-  deliver(session, output_root, output);
+  deliver(session, root_name(output_root), output);
 }
 
 }  // namespace
