@@ -10,7 +10,7 @@ dir=$(mktemp -d "$where/ppmm-checked.XXXXXX")
 trap 'cd /; rm -rf "$dir"' EXIT
 cd "$dir"
 awk 'BEGIN { srand(1); for (i = 0; i < 20000; ++i) printf "%d %d\n", rand() * 5000, i }' > lines
-tr 0-9 a-j < lines | head -n 8000 > words
+head -n 8000 lines | tr 0-9 a-j > words
 { echo "# vertices, some of them alone with their edge; a bad line"; awk 'NR <= 3000 { print $1 % 900, $2 % 700 } NR % 100 == 0 { print "x" NR, "y" NR }' lines; echo bad; } > edges
 
 status=0

@@ -64,6 +64,7 @@ killed() {
   local within=$1 round=$2 pid killer after status=0
   shift 2
   ((round < 80)) || fail "never got to the end: $*"
+  : > log  # the kill may come before the shell does it
   "$@" > told 2> log &
   pid=$!
   after=$((1 + RANDOM % (round < 40 ? within + 1 : within * 40)))
