@@ -79,7 +79,7 @@ expect 2 'tolerance' "$PPMM" graph pagerank --tolerance -1 dense
 expect 1 'cannot open missing' "$PPMM" graph components missing
 
 # Killed at random moments.
-random_graph "${PPMM_LINES:-300000}" "${PPMM_LINES:-300000}" > large
+random_graph "${PPMM_LINES:-120000}" "${PPMM_LINES:-120000}" > large
 source=$(awk '{ print $1; exit }' large)
 for how in components "bfs --undirected --source $source" "pagerank --iterations 20"; do
   timed "$PPMM" graph $how --progress none --workers 2 --output expected large
