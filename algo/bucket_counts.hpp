@@ -59,12 +59,12 @@ inline auto add_up_buckets(const bucket_table<std::uint32_t>& counts, const buck
   const std::size_t stripes = (counts.buckets + bucket_stripe - 1) / bucket_stripe;
   return for_each(0, stripes, [=](context& cx, std::size_t first, std::size_t last) {
     const std::size_t lo = first * bucket_stripe, n = std::min(last * bucket_stripe, counts.buckets) - lo;
-    const std::uint32_t* const from = cx.read(counts.all).data() + lo;
+    const std::uint32_t* const from = cx.read(counts.all).data();  // null where there are no blocks
     std::uint64_t* const __restrict sum = cx.write(totals.sub(lo, n)).data();
     std::fill_n(sum, n, std::uint64_t{0});
     for (std::size_t b = 0; b < counts.blocks; ++b) {
       if (!before.all.empty()) std::copy_n(sum, n, cx.write(before.row(b).sub(lo, n)).data());
-      const std::uint32_t* const __restrict row = from + b * counts.buckets;
+      const std::uint32_t* const __restrict row = from + b * counts.buckets + lo;
       for (std::size_t i = 0; i < n; ++i) sum[i] += row[i];
     }
   });

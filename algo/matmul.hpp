@@ -12,6 +12,7 @@
 #include <algorithm>
 #include <array>
 #include <cstddef>
+#include <cstdint>
 #include <string>
 #include <type_traits>
 #include <utility>
@@ -52,6 +53,7 @@ auto open_rows(const tile<V>& t, Open open) {
 struct multiply_loop {
   tile<in<double>> a, b;
   tile<out<double>> c;
+  std::uint64_t units;
   std::size_t done = 0;                    // of the inner dimension
   std::array<array<double>, 2> sums = {};  // what is added up so far, in turns
 
@@ -78,6 +80,7 @@ struct multiply_loop {
     const auto before = done == 0 ? rows<const double>() : rows<const double>{cx.read(sums[0]).data(), n};
     const auto to = done + some == a.columns() ? open_rows(c, write) : rows<double>{cx.write(sums[1]).data(), n};
     multiply_tile(m, n, some, left, right, before, to);
+    if (units != 0) cx.advance(units * m * n * some);
   }
 };
 
@@ -85,15 +88,16 @@ struct multiply_loop {
 struct multiply_tree {
   tile<in<double>> a, b;
   tile<out<double>> c;
+  std::uint64_t units;
 
   step<void> operator()(context& cx) const {
     const std::size_t m = c.rows(), n = c.columns(), k = a.columns();
     if (m <= tile_side && n <= tile_side) return leaf(cx);
     const bool by_rows = m >= n;
     const std::size_t i = by_rows ? half(m) : m, j = by_rows ? n : half(n);
-    const multiply_tree first{a.sub(0, 0, i, k), b.sub(0, 0, k, j), c.sub(0, 0, i, j)};
-    const multiply_tree second = by_rows ? multiply_tree{a.sub(i, 0, m - i, k), b, c.sub(i, 0, m - i, n)}
-                                         : multiply_tree{a, b.sub(0, j, k, n - j), c.sub(0, j, m, n - j)};
+    const multiply_tree first{a.sub(0, 0, i, k), b.sub(0, 0, k, j), c.sub(0, 0, i, j), units};
+    const multiply_tree second = by_rows ? multiply_tree{a.sub(i, 0, m - i, k), b, c.sub(i, 0, m - i, n), units}
+                                         : multiply_tree{a, b.sub(0, j, k, n - j), c.sub(0, j, m, n - j), units};
     return cx.fork(first, second).then([](context&) -> step<void> { return {}; });
   }
 
@@ -103,7 +107,7 @@ struct multiply_tree {
   step<void> leaf(context& cx) const {
     if (a.columns() == 0)
       for (std::size_t r = 0; r < c.rows(); ++r) std::ranges::fill(cx.write(c.row(r)), 0.0);
-    multiply_loop loop{a, b, c};
+    multiply_loop loop{a, b, c, units};
     if (a.columns() > inner_turn) loop.sums[0] = cx.alloc<double>(c.rows() * c.columns());
     if (a.columns() > inner_turn) loop.sums[1] = cx.alloc<double>(c.rows() * c.columns());
     return loop(cx);
@@ -114,19 +118,21 @@ struct multiply_tree {
 
 /// The task that writes the product of `a` and `b` to `c`, which is apart from them. O(mnk/(B√M)) transfers for m × k
 /// by k × n elements, where M elements fit a cache: those of a tile of 64 × 64. The sums are always made in the same
-/// order. Throws error, which fails the job, if the sides do not fit.
-inline auto matmul(const tile<in<double>>& a, const tile<in<double>>& b, const tile<out<double>>& c) {
-  return [a, b, c](context& cx) -> step<void> {
+/// order. Counts `units` with context::advance for each of the mnk products. Throws error, which fails the job, if the
+/// sides do not fit.
+inline auto matmul(const tile<in<double>>& a, const tile<in<double>>& b, const tile<out<double>>& c,
+                   std::uint64_t units = 0) {
+  return [a, b, c, units](context& cx) -> step<void> {
     const auto shape = [](const auto& t) { return std::to_string(t.rows()) + " × " + std::to_string(t.columns()); };
     if (a.columns() != b.rows() || c.rows() != a.rows() || c.columns() != b.columns())
       throw error("matmul: " + shape(a) + " times " + shape(b) + " does not give " + shape(c));
     if (c.rows() == 0 || c.columns() == 0) return {};
-    return detail::multiply_tree{a, b, c}(cx);
+    return detail::multiply_tree{a, b, c, units}(cx);
   };
 }
 inline step<void> matmul(context& cx, const tile<in<double>>& a, const tile<in<double>>& b,
-                         const tile<out<double>>& c) {
-  return matmul(a, b, c)(cx);
+                         const tile<out<double>>& c, std::uint64_t units = 0) {
+  return matmul(a, b, c, units)(cx);
 }
 
 }  // namespace ppmm

@@ -3,6 +3,7 @@
 #include "pool_reader.hpp"
 
 #include <fmt/format.h>
+#include <CLI/CLI.hpp>
 
 #include <algorithm>
 #include <memory>

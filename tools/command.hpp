@@ -1,9 +1,11 @@
 /// The subcommands: each adds itself to the command line and runs when it was chosen.
 #pragma once
 
-#include <CLI/CLI.hpp>
-
 #include <string>
+
+namespace CLI {
+class App;
+}
 
 namespace ppmm::tools {
 
@@ -26,6 +28,9 @@ void add_jobs(CLI::App& app);
 struct exit_status {
   int code;
 };
+
+/// Of a query without an answer: no error, and no other command's.
+inline constexpr int exit_nothing_found = 4;
 
 /// The command line as it was typed, quoted for a shell.
 const std::string& command_line();

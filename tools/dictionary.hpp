@@ -21,12 +21,13 @@
 namespace ppmm::tools {
 
 struct word {
-  line_key key;                       // the word's beginning, by which most comparisons are decided
-  std::uint64_t position, length;     // where the text has it
+  line_key key;                    // the word's beginning, by which most comparisons are decided
+  std::uint64_t position, length;  // where the text has it
   std::uint64_t count;
 
   word() = default;
-  word(std::span<const char> text, std::uint64_t p, std::uint64_t l) : key(text, p, l), position(p), length(l), count(1) {}
+  word(std::span<const char> text, std::uint64_t p, std::uint64_t l)
+      : key(text, p, l), position(p), length(l), count(1) {}
   std::string_view in(std::span<const char> text) const { return {text.data() + position, length}; }
 };
 static_assert(sizeof(word) == 32);

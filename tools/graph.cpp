@@ -7,6 +7,7 @@
 #include "text_job.hpp"
 
 #include <fmt/format.h>
+#include <CLI/CLI.hpp>
 
 #include <algorithm>
 #include <array>
@@ -73,12 +74,15 @@ struct show_name {
   }
 };
 struct show_rank {
-  void operator()(double rank, std::span<const word>, std::span<const char>, text_sink& sink) const { sink.print("{}", rank); }
+  void operator()(double rank, std::span<const word>, std::span<const char>, text_sink& sink) const {
+    sink.print("{}", rank);
+  }
 };
 
 /// The task that keeps the lines as the job's output, and frees all else.
 template <class Show, class T>
-step<graph_result> print_values(context& cx, const graph& g, const array<T>& values, const graph_result& result, const root_name& root) {
+step<graph_result> print_values(context& cx, const graph& g, const array<T>& values, const graph_result& result,
+                                const root_name& root) {
   return cx.call(print_all(g.names.size(), vertex_lines<T, Show>{g.text, g.names, values, {}}))
       .then([=](context& c, const array<char>& lines) -> step<graph_result> {
         g.free(c);
@@ -105,35 +109,45 @@ std::uint32_t find_vertex(context& cx, const graph& g, const vertex_name& name) 
   const std::span<const char> text = cx.read(g.text);
   const auto names = cx.read(g.names);
   const auto at = std::ranges::lower_bound(names, name.view(), {}, [text](const word& w) { return w.in(text); });
-  if (at == names.end() || at->in(text) != name.view()) throw error(fmt::format("no edge has the vertex {}, the source", name.view()));
+  if (at == names.end() || at->in(text) != name.view())
+    throw error(fmt::format("no edge has the vertex {}, the source", name.view()));
   return static_cast<std::uint32_t>(at - names.begin());
 }
 
+step<graph> begin_with_graph(context& cx, text_summary expected, pairs which, root_name output) {
+  return cx.call(task<free_replaced>(output)).then(task<load_graph>(expected, which));
+}
+
 step<graph_result> bfs_job(context& cx, text_summary expected, pairs which, vertex_name source) {
-  return cx.call(task<load_graph>(expected, which)).then([source](context& c, const graph& g) -> step<graph_result> {
-    return c.call(task<bfs>(g.rows, find_vertex(c, g, source))).then([g](context& d, const array<std::uint32_t>& distance) -> step<graph_result> {
-      return print_values<show_distance>(d, g, distance, result_of(g), root_of("bfs"));
-    });
-  });
+  return cx.call(task<begin_with_graph>(expected, which, root_of("bfs")))
+      .then([source](context& c, const graph& g) -> step<graph_result> {
+        return c.call(task<bfs>(g.rows, find_vertex(c, g, source)))
+            .then([g](context& d, const array<std::uint32_t>& distance) -> step<graph_result> {
+              return print_values<show_distance>(d, g, distance, result_of(g), root_of("bfs"));
+            });
+      });
 }
 
 step<graph_result> components_job(context& cx, text_summary expected) {
-  return cx.call(task<load_graph>(expected, pairs::both)).then([](context& c, const graph& g) -> step<graph_result> {
-    return c.call(task<components>(g.rows)).then([g](context& d, const array<std::uint32_t>& first) -> step<graph_result> {
-      return print_values<show_name>(d, g, first, result_of(g), root_of("components"));
-    });
-  });
+  return cx.call(task<begin_with_graph>(expected, pairs::both, root_of("components")))
+      .then([](context& c, const graph& g) -> step<graph_result> {
+        return c.call(task<components>(g.rows))
+            .then([g](context& d, const array<std::uint32_t>& first) -> step<graph_result> {
+              return print_values<show_name>(d, g, first, result_of(g), root_of("components"));
+            });
+      });
 }
 
 step<graph_result> pagerank_job(context& cx, text_summary expected, pairs which, pagerank_options options) {
-  return cx.call(task<load_graph>(expected, which)).then([options](context& c, const graph& g) -> step<graph_result> {
-    return c.call(task<pagerank>(g.rows, options)).then([g](context& d, const ranking& r) -> step<graph_result> {
-      graph_result result = result_of(g);
-      result.iterations = r.iterations;
-      result.change = r.change;
-      return print_values<show_rank>(d, g, r.ranks, result, root_of("pagerank"));
-    });
-  });
+  return cx.call(task<begin_with_graph>(expected, which, root_of("pagerank")))
+      .then([options](context& c, const graph& g) -> step<graph_result> {
+        return c.call(task<pagerank>(g.rows, options)).then([g](context& d, const ranking& r) -> step<graph_result> {
+          graph_result result = result_of(g);
+          result.iterations = r.iterations;
+          result.change = r.change;
+          return print_values<show_rank>(d, g, r.ranks, result, root_of("pagerank"));
+        });
+      });
 }
 
 // ---- the command ---------------------------------------------------------------------------------------------------
@@ -160,19 +174,24 @@ void compute(const graph_options& options, const std::string& algorithm, RootTas
   const graph_result result = session.run(root_task(summary), all_units * summary.bytes, summary.bytes);
   tell_bad_lines(text, result.report);
   if (result.iterations > 0 && options.job.progress != progress_mode::none)
-    fmt::print(stderr, "ppmm: {} iterations, the last one changed the ranks by {:.3g} in all\n", result.iterations, result.change);
+    fmt::print(stderr, "ppmm: {} iterations, the last one changed the ranks by {:.3g} in all\n", result.iterations,
+               result.change);
   deliver(session, root_of(algorithm), output);
 }
 
-pairs directed_or_not(const graph_options& options, pairs directed) { return options.undirected ? pairs::both : directed; }
+pairs directed_or_not(const graph_options& options, pairs directed) {
+  return options.undirected ? pairs::both : directed;
+}
 
 void run_bfs(const graph_options& options) {
   vertex_name source;
   if (options.source.size() > source.bytes.size())
-    throw error(fmt::format("--source: a name of up to {} bytes is expected; found {}", source.bytes.size(), options.source.size()));
+    throw error(fmt::format("--source: a name of up to {} bytes is expected; found {}", source.bytes.size(),
+                            options.source.size()));
   source.length = static_cast<std::uint32_t>(options.source.size());
   std::ranges::copy(options.source, source.bytes.begin());
-  compute(options, "bfs", [&](const text_summary& t) { return task<bfs_job>(t, directed_or_not(options, pairs::forward), source); });
+  compute(options, "bfs",
+          [&](const text_summary& t) { return task<bfs_job>(t, directed_or_not(options, pairs::forward), source); });
 }
 
 void run_components(const graph_options& options) {
@@ -185,15 +204,20 @@ void run_pagerank(const graph_options& options) {
   });
 }
 
-CLI::App* add_algorithm(CLI::App& graph, const std::string& name, const std::string& what, const std::shared_ptr<graph_options>& options) {
+CLI::App* add_algorithm(CLI::App& graph, const std::string& name, const std::string& what,
+                        const std::shared_ptr<graph_options>& options) {
   CLI::App* command = graph.add_subcommand(name, what);
   command->footer(
       "A file has an edge a line: the names of two vertices, from and to, with blanks between them. Lines that begin\n"
-      "with # are comments; other lines that are no edges are told on standard error, the first ten, counted, and left\n"
-      "out. An edge that is given twice counts twice. The output has a line a vertex, bytewise by name: the name, a tab,\n"
+      "with # are comments; other lines that are no edges are told on standard error, the first ten, counted, and "
+      "left\n"
+      "out. An edge that is given twice counts twice. The output has a line a vertex, bytewise by name: the name, a "
+      "tab,\n"
       "the value.\n"
       "Killed at any moment, the same command goes on where it was: with the same input, which is checked.\n"
-      "Without --pool the job lives in OUTPUT.ppmm (ppmm-graph-" + name + ".ppmm without --output), which is removed "
+      "Without --pool the job lives in OUTPUT.ppmm (ppmm-graph-" +
+      name +
+      ".ppmm without --output), which is removed "
       "after success.");
   command->add_option("FILE", options->files, "Lists of edges, together one graph")->required();
   command->add_option("--output,-o", options->output, "Write here instead of to standard output")->type_name("FILE");
@@ -211,19 +235,26 @@ void add_graph(CLI::App& app) {
   };
 
   auto search = std::make_shared<graph_options>();
-  CLI::App* command = add_algorithm(*graph, "bfs", "Each vertex's distance from a source, in edges; - if no way leads there", search);
+  CLI::App* command =
+      add_algorithm(*graph, "bfs", "Each vertex's distance from a source, in edges; - if no way leads there", search);
   command->add_option("--source", search->source, "The vertex to begin at")->required()->type_name("NAME");
   undirected(command, *search);
   command->callback([search] { run_bfs(*search); });
 
   auto parts = std::make_shared<graph_options>();
-  command = add_algorithm(*graph, "components", "Each vertex's component, whatever the edges' directions: the name of its first vertex", parts);
+  command =
+      add_algorithm(*graph, "components",
+                    "Each vertex's component, whatever the edges' directions: the name of its first vertex", parts);
   command->callback([parts] { run_components(*parts); });
 
   auto ranks = std::make_shared<graph_options>();
   command = add_algorithm(*graph, "pagerank", "Each vertex's PageRank; together they are 1", ranks);
-  command->add_option("--iterations", ranks->pagerank.iterations, "At most so many (default 100)")->check(CLI::Range(1u, 1000000u))->type_name("N");
-  command->add_option("--tolerance", ranks->pagerank.tolerance, "Stop when an iteration changes the ranks by less in all (default 1e-9)")
+  command->add_option("--iterations", ranks->pagerank.iterations, "At most so many (default 100)")
+      ->check(CLI::Range(1u, 1000000u))
+      ->type_name("N");
+  command
+      ->add_option("--tolerance", ranks->pagerank.tolerance,
+                   "Stop when an iteration changes the ranks by less in all (default 1e-9)")
       ->check(CLI::Range(0.0, 1.0))
       ->type_name("X");
   command->add_option("--damping", ranks->pagerank.damping, "Part of the rank that goes along edges (default 0.85)")

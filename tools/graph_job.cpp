@@ -32,12 +32,13 @@ struct read_blocks {
   parse_report each(context& cx, std::size_t lo, std::size_t hi, F f) const {
     const std::span<const char> all = cx.read(text);
     parse_report found;
-    edge_lines().each_line(all, lo * block_bytes, std::min<std::size_t>(hi * block_bytes, all.size()), [&](const edge_lines::line& l) {
-      if (l.bad) return found.add_bad(l.position);
-      const bool twice = which == pairs::both && !is_loop(all, l);
-      found.edges += twice ? 2 : 1;
-      f(all, l, twice);
-    });
+    edge_lines().each_line(all, lo * block_bytes, std::min<std::size_t>(hi * block_bytes, all.size()),
+                           [&](const edge_lines::line& l) {
+                             if (l.bad) return found.add_bad(l.position);
+                             const bool twice = which == pairs::both && !is_loop(all, l);
+                             found.edges += twice ? 2 : 1;
+                             f(all, l, twice);
+                           });
     return found;
   }
   parse_report operator()(context& cx, std::size_t lo, std::size_t hi) const {
@@ -60,24 +61,27 @@ struct write_edges {
     const std::span<const word> known = cx.read(names);
     const std::span<std::uint64_t> to = cx.write(as_out(edges).sub(before.edges, n));
     std::size_t i = 0;
-    const parse_report found = read.each(cx, lo, hi, [&](std::span<const char> text, const edge_lines::line& l, bool twice) {
-      const auto number = [&](const edge_lines::field& f) {
-        const word name(text, f.position, f.length);
-        return static_cast<std::uint64_t>(std::ranges::lower_bound(known, name, word_order{read.text}) - known.begin());
-      };
-      const std::uint64_t a = number(l.from), b = number(l.to);
-      if (read.which != pairs::backward) to[i++] = pair_of(a, b);
-      if (read.which == pairs::backward || twice) to[i++] = pair_of(b, a);
-    });
+    const parse_report found =
+        read.each(cx, lo, hi, [&](std::span<const char> text, const edge_lines::line& l, bool twice) {
+          const auto number = [&](const edge_lines::field& f) {
+            const word name(text, f.position, f.length);
+            return static_cast<std::uint64_t>(std::ranges::lower_bound(known, name, word_order{read.text}) -
+                                              known.begin());
+          };
+          const std::uint64_t a = number(l.from), b = number(l.to);
+          if (read.which != pairs::backward) to[i++] = pair_of(a, b);
+          if (read.which == pairs::backward || twice) to[i++] = pair_of(b, a);
+        });
     cx.advance(edge_units * (std::min<std::size_t>(hi * block_bytes, read.text.size()) - lo * block_bytes));
     return add_reports()(before, found);
   }
 };
 
 step<graph> sort_edges(context& cx, graph g) {
-  return cx.call(task<sort_pairs>(g.rows.edges, g.names.size())).then([g](context&, const array<std::uint64_t>& first) -> step<graph> {
-    return graph{g.text, g.names, {g.rows.edges, first}, g.report};
-  });
+  return cx.call(task<sort_pairs>(g.rows.edges, g.names.size()))
+      .then([g](context&, const array<std::uint64_t>& first) -> step<graph> {
+        return graph{g.text, g.names, {g.rows.edges, first}, g.report};
+      });
 }
 
 step<graph> number_edges(context& cx, array<char> text, pairs which, array<word> names) {
@@ -87,15 +91,18 @@ step<graph> number_edges(context& cx, array<char> text, pairs which, array<word>
     for (const word& w : c.read(as_in(names).sub(lo, hi - lo))) n += w.count;
     return n;
   };
-  return cx.call(reduce(0, names.size(), std::uint64_t{0}, count, std::plus<>())).then([=](context& c, std::uint64_t ends) -> step<graph> {
-    const std::size_t most = which == pairs::both ? ends : ends / 2;  // loops are fewer
-    const array<std::uint64_t> edges = c.alloc<std::uint64_t>(most);
-    const read_blocks read{as_in(text), which};
-    return c.call(scan(0, block_count(text.size()), parse_report(), add_reports(), read, write_edges{read, names, edges}))
-        .then([=](context& d, const parse_report& report) -> step<graph> {
-          return sort_edges(d, {text, names, {array<std::uint64_t>(edges.address(), report.edges), {}}, report});
-        });
-  });
+  return cx.call(reduce(0, names.size(), std::uint64_t{0}, count, std::plus<>()))
+      .then([=](context& c, std::uint64_t ends) -> step<graph> {
+        const std::size_t most = which == pairs::both ? ends : ends / 2;  // loops are fewer
+        const array<std::uint64_t> edges = c.alloc<std::uint64_t>(most);
+        const read_blocks read{as_in(text), which};
+        return c
+            .call(
+                scan(0, block_count(text.size()), parse_report(), add_reports(), read, write_edges{read, names, edges}))
+            .then([=](context& d, const parse_report& report) -> step<graph> {
+              return sort_edges(d, {text, names, {array<std::uint64_t>(edges.address(), report.edges), {}}, report});
+            });
+      });
 }
 
 step<graph> read_names(context& cx, pairs which, array<char> text) {
@@ -152,7 +159,7 @@ step<vertex_list> few_distinct(context& cx, const unreached_ends& ends, std::siz
   std::size_t i = 0;
   ends.each(cx, 0, ends.frontier.size(), [&](std::uint32_t w) { some[i++] = w; });
   std::ranges::sort(some);
-  const auto distinct = std::span(some.begin(), std::ranges::unique(some).begin());
+  const auto distinct = std::span(some.begin(), std::unique(some.begin(), some.end()));
   const vertex_list next = cx.alloc<std::uint32_t>(distinct.size());
   std::ranges::copy(distinct, cx.write(next).begin());
   return next;
@@ -160,33 +167,37 @@ step<vertex_list> few_distinct(context& cx, const unreached_ends& ends, std::siz
 
 /// The task that gives the vertices that are one step behind the frontier, each once.
 step<vertex_list> next_frontier(context& cx, unreached_ends ends) {
-  return cx.call(reduce(0, ends.frontier.size(), std::size_t{0}, ends, std::plus<>())).then([ends](context& c, std::size_t n) -> step<vertex_list> {
-    if (n == 0) return vertex_list();
-    if (n <= few_ends) return few_distinct(c, ends, n);
-    const vertex_list all = c.alloc<std::uint32_t>(n);
-    return c.call(scan(0, ends.frontier.size(), std::size_t{0}, std::plus<>(), ends, write_unreached_ends{ends, all}))
-        .then([ends, all](context& d, std::size_t) -> step<vertex_list> {
-          return d.call(group_by(all, std::identity(), bits_for(ends.g.vertices())))
-              .then([all](context& e, const groups<std::uint32_t>& distinct) -> step<vertex_list> {
-                e.free(all);
-                e.free(distinct.offsets);
-                return distinct.keys;
-              });
-        });
-  });
+  return cx.call(reduce(0, ends.frontier.size(), std::size_t{0}, ends, std::plus<>()))
+      .then([ends](context& c, std::size_t n) -> step<vertex_list> {
+        if (n == 0) return vertex_list();
+        if (n <= few_ends) return few_distinct(c, ends, n);
+        const vertex_list all = c.alloc<std::uint32_t>(n);
+        return c
+            .call(scan(0, ends.frontier.size(), std::size_t{0}, std::plus<>(), ends, write_unreached_ends{ends, all}))
+            .then([ends, all](context& d, std::size_t) -> step<vertex_list> {
+              return d.call(group_by(all, std::identity(), bits_for(ends.g.vertices())))
+                  .then([all](context& e, const groups<std::uint32_t>& distinct) -> step<vertex_list> {
+                    e.free(all);
+                    e.free(distinct.offsets);
+                    return distinct.keys;
+                  });
+            });
+      });
 }
 
 /// The task that goes on from the vertices at that distance.
 step<array<std::uint32_t>> bfs_from(context& cx, unreached_ends at, std::uint32_t level) {
   if (at.frontier.empty()) return at.distance;
   const auto mark = [at, level](context& c, std::size_t lo, std::size_t hi) {
-    for (const std::uint32_t v : c.read(as_in(at.frontier).sub(lo, hi - lo))) c.write(as_out(at.distance).sub(v, 1))[0] = level;
+    for (const std::uint32_t v : c.read(as_in(at.frontier).sub(lo, hi - lo)))
+      c.write(as_out(at.distance).sub(v, 1))[0] = level;
   };
   return cx.call(for_each(0, at.frontier.size(), mark)).then([at, level](context& c) -> step<array<std::uint32_t>> {
-    return c.call(task<next_frontier>(at)).then([at, level](context& d, const vertex_list& next) -> step<array<std::uint32_t>> {
-      d.free(at.frontier);
-      return d.tail(task<bfs_from>(unreached_ends{at.g, at.distance, next}, level + 1));
-    });
+    return c.call(task<next_frontier>(at))
+        .then([at, level](context& d, const vertex_list& next) -> step<array<std::uint32_t>> {
+          d.free(at.frontier);
+          return d.tail(task<bfs_from>(unreached_ends{at.g, at.distance, next}, level + 1));
+        });
   });
 }
 
@@ -194,11 +205,12 @@ step<array<std::uint32_t>> bfs_from(context& cx, unreached_ends at, std::uint32_
 
 step<array<std::uint32_t>> bfs(context& cx, edge_rows g, std::uint32_t source) {
   const array<std::uint32_t> distance = cx.alloc<std::uint32_t>(g.vertices());
-  return cx.call(tabulate(distance, [](std::size_t) { return unreached; })).then([=](context& c) -> step<array<std::uint32_t>> {
-    const vertex_list frontier = c.alloc<std::uint32_t>(1);
-    c.write(frontier)[0] = source;
-    return c.tail(task<bfs_from>(unreached_ends{g, distance, frontier}, 0u));
-  });
+  return cx.call(tabulate(distance, [](std::size_t) { return unreached; }))
+      .then([=](context& c) -> step<array<std::uint32_t>> {
+        const vertex_list frontier = c.alloc<std::uint32_t>(1);
+        c.write(frontier)[0] = source;
+        return c.tail(task<bfs_from>(unreached_ends{g, distance, frontier}, 0u));
+      });
 }
 
 // ---- components: trees of vertices hooked to each other, contracted round by round --------------------------------
@@ -264,11 +276,12 @@ struct forest {
 
 /// The task that makes every vertex's parent its root.
 step<forest> flatten(context& cx, forest f) {
-  return cx.call(reduce(0, f.parent.size(), std::size_t{0}, jump{f.parent, f.other}, std::plus<>())).then([f](context& c, std::size_t changed) -> step<forest> {
-    const forest next{f.edges, f.other, f.parent};
-    if (changed == 0) return next;
-    return c.tail(task<flatten>(next));
-  });
+  return cx.call(reduce(0, f.parent.size(), std::size_t{0}, jump{f.parent, f.other}, std::plus<>()))
+      .then([f](context& c, std::size_t changed) -> step<forest> {
+        const forest next{f.edges, f.other, f.parent};
+        if (changed == 0) return next;
+        return c.tail(task<flatten>(next));
+      });
 }
 
 /// The edges between different trees, as edges of their roots.
@@ -300,27 +313,32 @@ struct write_contracted {
 
 /// The task that gives the contracted edges, ascending by their first vertex.
 step<array<std::uint64_t>> contract(context& cx, contracted all) {
-  return cx.call(reduce(0, all.edges.size(), std::size_t{0}, all, std::plus<>())).then([all](context& c, std::size_t n) -> step<array<std::uint64_t>> {
-    const array<std::uint64_t> to = c.alloc<std::uint64_t>(n);
-    return c.call(scan(0, all.edges.size(), std::size_t{0}, std::plus<>(), all, write_contracted{all, to}))
-        .then([all, to](context& d, std::size_t) -> step<array<std::uint64_t>> {
-          return d.call(integer_sort(to, high_half(), bits_for(all.parent.size()))).then([to](context&) -> step<array<std::uint64_t>> { return to; });
-        });
-  });
+  return cx.call(reduce(0, all.edges.size(), std::size_t{0}, all, std::plus<>()))
+      .then([all](context& c, std::size_t n) -> step<array<std::uint64_t>> {
+        const array<std::uint64_t> to = c.alloc<std::uint64_t>(n);
+        return c.call(scan(0, all.edges.size(), std::size_t{0}, std::plus<>(), all, write_contracted{all, to}))
+            .then([all, to](context& d, std::size_t) -> step<array<std::uint64_t>> {
+              return d.call(integer_sort(to, high_half(), bits_for(all.parent.size())))
+                  .then([to](context&) -> step<array<std::uint64_t>> { return to; });
+            });
+      });
 }
 
 /// The task that gives each vertex's root. `f.edges` is the caller's in the first round.
 step<vertex_array> contract_all(context& cx, forest f, std::uint64_t round) {
-  return cx.call(for_each(0, f.edges.size(), hook{f.edges, f.parent, round})).then([f, round](context& c) -> step<vertex_array> {
-    return c.call(task<flatten>(f)).then([round](context& d, const forest& flat) -> step<vertex_array> {
-      return d.call(task<contract>(contracted{flat.edges, flat.parent})).then([flat, round](context& e, const array<std::uint64_t>& edges) -> step<vertex_array> {
-        if (round > 0) e.free(flat.edges);
-        if (!edges.empty()) return e.tail(task<contract_all>(forest{edges, flat.parent, flat.other}, round + 1));
-        e.free(flat.other);
-        return flat.parent;
+  return cx.call(for_each(0, f.edges.size(), hook{f.edges, f.parent, round}))
+      .then([f, round](context& c) -> step<vertex_array> {
+        return c.call(task<flatten>(f)).then([round](context& d, const forest& flat) -> step<vertex_array> {
+          return d.call(task<contract>(contracted{flat.edges, flat.parent}))
+              .then([flat, round](context& e, const array<std::uint64_t>& edges) -> step<vertex_array> {
+                if (round > 0) e.free(flat.edges);
+                if (!edges.empty())
+                  return e.tail(task<contract_all>(forest{edges, flat.parent, flat.other}, round + 1));
+                e.free(flat.other);
+                return flat.parent;
+              });
+        });
       });
-    });
-  });
 }
 
 /// The task that names each component after its first vertex. Frees `root`.
@@ -333,23 +351,24 @@ step<vertex_array> name_components(context& cx, vertex_array root) {
     for (std::size_t v = lo; v < hi; ++v) to[v - lo] = pair_of(from[v - lo], v);
   };
   return cx.call(for_each(0, n, pair_up)).then([=](context& c) -> step<vertex_array> {
-    return c.call(group_by(members, high_half(), bits_for(n))).then([=](context& d, const groups<std::uint32_t>& trees) -> step<vertex_array> {
-      const vertex_array first = d.alloc<std::uint32_t>(n);
-      const auto name = [=](context& e, std::size_t lo, std::size_t hi) {
-        const auto begins = e.read(as_in(trees.offsets).sub(lo, hi + 1 - lo));
-        const auto all = e.read(as_in(members).sub(begins.front(), begins.back() - begins.front()));
-        for (std::size_t t = 0; t < hi - lo; ++t)
-          for (std::uint64_t i = begins[t]; i < begins[t + 1]; ++i)
-            e.write(as_out(first).sub(low(all[i - begins.front()]), 1))[0] = low(all[begins[t] - begins.front()]);
-      };
-      return d.call(for_each(0, trees.size(), name)).then([=](context& e) -> step<vertex_array> {
-        e.free(root);
-        e.free(members);
-        e.free(trees.keys);
-        e.free(trees.offsets);
-        return first;
-      });
-    });
+    return c.call(group_by(members, high_half(), bits_for(n)))
+        .then([=](context& d, const groups<std::uint32_t>& trees) -> step<vertex_array> {
+          const vertex_array first = d.alloc<std::uint32_t>(n);
+          const auto name = [=](context& e, std::size_t lo, std::size_t hi) {
+            const auto begins = e.read(as_in(trees.offsets).sub(lo, hi + 1 - lo));
+            const auto all = e.read(as_in(members).sub(begins.front(), begins.back() - begins.front()));
+            for (std::size_t t = 0; t < hi - lo; ++t)
+              for (std::uint64_t i = begins[t]; i < begins[t + 1]; ++i)
+                e.write(as_out(first).sub(low(all[i - begins.front()]), 1))[0] = low(all[begins[t] - begins.front()]);
+          };
+          return d.call(for_each(0, trees.size(), name)).then([=](context& e) -> step<vertex_array> {
+            e.free(root);
+            e.free(members);
+            e.free(trees.keys);
+            e.free(trees.offsets);
+            return first;
+          });
+        });
   });
 }
 
@@ -372,9 +391,9 @@ constexpr std::size_t vertex_block = 4096;  // sums are made by block, always in
 struct rank_state {
   edge_rows g;
   pagerank_options options;
-  array<std::uint64_t> out_edges;              // by vertex
-  array<double> rank, next, share;             // by vertex; what goes to each neighbour
-  array<double> idle, change;                  // by block: ranks of vertices without edges; what has changed
+  array<std::uint64_t> out_edges;   // by vertex
+  array<double> rank, next, share;  // by vertex; what goes to each neighbour
+  array<double> idle, change;       // by block: ranks of vertices without edges; what has changed
   std::uint64_t iteration = 0;
 
   template <class F>
@@ -453,12 +472,20 @@ step<ranking> iterate(context& cx, rank_state s) {
 
 step<ranking> pagerank(context& cx, edge_rows g, pagerank_options options) {
   if (g.vertices() == 0) return ranking();
-  return cx.call(histogram(g.edges, g.vertices(), low_half())).then([=](context& c, const array<std::uint64_t>& out_edges) -> step<ranking> {
-    const std::size_t n = g.vertices(), blocks = (n + vertex_block - 1) / vertex_block;
-    const rank_state s{g, options, out_edges, c.alloc<double>(n), c.alloc<double>(n), c.alloc<double>(n), c.alloc<double>(blocks), c.alloc<double>(blocks)};
-    const auto alike = [n](std::size_t) { return 1 / static_cast<double>(n); };
-    return c.call(tabulate(s.rank, alike)).then(task<iterate>(s));
-  });
+  return cx.call(histogram(g.edges, g.vertices(), low_half()))
+      .then([=](context& c, const array<std::uint64_t>& out_edges) -> step<ranking> {
+        const std::size_t n = g.vertices(), blocks = (n + vertex_block - 1) / vertex_block;
+        const rank_state s{g,
+                           options,
+                           out_edges,
+                           c.alloc<double>(n),
+                           c.alloc<double>(n),
+                           c.alloc<double>(n),
+                           c.alloc<double>(blocks),
+                           c.alloc<double>(blocks)};
+        const auto alike = [n](std::size_t) { return 1 / static_cast<double>(n); };
+        return c.call(tabulate(s.rank, alike)).then(task<iterate>(s));
+      });
 }
 
 }  // namespace ppmm::tools

@@ -35,7 +35,8 @@ struct edge_lines {
   void each_line(std::span<const char> text, std::size_t from, std::size_t to, F f) const {
     const auto behind_newline = [&](std::size_t at) {
       const void* newline = std::memchr(text.data() + at, '\n', text.size() - at);
-      return newline == nullptr ? text.size() : static_cast<std::size_t>(static_cast<const char*>(newline) - text.data()) + 1;
+      return newline == nullptr ? text.size()
+                                : static_cast<std::size_t>(static_cast<const char*>(newline) - text.data()) + 1;
     };
     std::size_t at = from == 0 ? 0 : behind_newline(from - 1);
     while (at < to) {

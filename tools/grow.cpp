@@ -6,6 +6,7 @@
 #include <ppmm/pmem/pool.hpp>
 
 #include <fmt/format.h>
+#include <CLI/CLI.hpp>
 
 #include <cstdint>
 #include <filesystem>

@@ -13,6 +13,7 @@
 #define XXH_INLINE_ALL
 #include <fmt/format.h>
 #include <xxhash.h>
+#include <CLI/CLI.hpp>
 
 #include <algorithm>
 #include <iterator>
@@ -37,7 +38,8 @@ struct index_options {
 /// Of the content, and of the names, which stand in the index.
 std::uint64_t mark_of(const text_summary& summary, const input_text& text) {
   std::uint64_t mark = summary.mark();
-  for (std::size_t i = 0; i < text.files(); ++i) mark = XXH3_64bits_withSeed(text.file(i).c_str(), text.file(i).native().size() + 1, mark);
+  for (std::size_t i = 0; i < text.files(); ++i)
+    mark = XXH3_64bits_withSeed(text.file(i).c_str(), text.file(i).native().size() + 1, mark);
   return std::max<std::uint64_t>(mark, 1);
 }
 
@@ -45,10 +47,13 @@ void build(const index_options& options) {
   const input_text text(options.files);
   const text_summary summary = look_at(text, options.job);
   if (summary.lines >= std::numeric_limits<std::uint32_t>::max())
-    throw error(fmt::format("the input has {} lines; an index has up to {}", summary.lines, std::numeric_limits<std::uint32_t>::max() - 1));
-  job_session session(options.job, {.name = "index", .own_pool = {}, .heap = 7 * summary.bytes, .input = mark_of(summary, text)});
+    throw error(fmt::format("the input has {} lines; an index has up to {}", summary.lines,
+                            std::numeric_limits<std::uint32_t>::max() - 1));
+  job_session session(options.job,
+                      {.name = "index", .own_pool = {}, .heap = 7 * summary.bytes, .input = mark_of(summary, text)});
   set_job_input(&text);
-  const index_info made = session.run(task<build_index>(summary, options.fold_case), index_units * summary.bytes, summary.bytes);
+  const index_info made =
+      session.run(task<build_index>(summary, options.fold_case), index_units * summary.bytes, summary.bytes);
   fmt::print("{} files, {} lines, {} words, {} postings\n", made.files, made.lines, made.words, made.postings);
   session.delivered();
 }
@@ -70,16 +75,21 @@ class index_reader {
       if (about.size() != 1) damaged();
       info_ = about[0];
       if (info_.format != index_info::this_format)
-        throw error(fmt::format("the index in {} has format {}, this build reads {}; make it anew: `ppmm index`", pool_, info_.format, index_info::this_format));
+        throw error(fmt::format("the index in {} has format {}, this build reads {}; make it anew: `ppmm index`", pool_,
+                                info_.format, index_info::this_format));
       text_ = memory_.root<char>(index_text_root);
       words_ = memory_.root<index_word>(index_words_root);
       postings_ = memory_.root<std::uint32_t>(index_postings_root);
       names_ = memory_.root<char>(index_names_root);
       files_ = memory_.root<index_file>(index_files_root);
     } catch (const root_error& e) {
-      throw error(fmt::format("{} has no index that this build can read ({}); make one: `ppmm index --pool {} FILE...`", pool_, e.what(), pool_));
+      throw error(fmt::format("{} has no index that this build can read ({}); make one: `ppmm index --pool {} FILE...`",
+                              pool_, e.what(), pool_));
     }
-    if (words_.empty() || files_.empty() || words_.size() != info_.words + 1 || files_.size() != info_.files + 1 || postings_.size() != info_.postings) damaged();
+    if (words_.empty() || files_.empty() || info_.hash != index_hash(info_) || words_.size() != info_.words + 1 ||
+        files_.size() != info_.files + 1 || postings_.size() != info_.postings)
+      damaged();
+    if (info_.files_hash != index_files_hash(names_, files_)) damaged();
   }
 
   bool fold_case() const { return info_.fold_case != 0; }
@@ -93,7 +103,8 @@ class index_reader {
     }
     if (lo == words_.size() - 1 || text_of(lo) != word) return {};
     const auto lines = part(postings_, words_[lo].first, words_[lo + 1].first);
-    for (std::size_t i = 0; i < lines.size(); ++i)
+    if (words_[lo].lines_hash != index_lines_hash(words_[lo].first, lines)) damaged();
+    for (std::size_t i = 0; i < lines.size(); ++i)  // a hash is no proof against who can compute it
       if (lines[i] >= info_.lines || (i > 0 && lines[i] <= lines[i - 1])) damaged();
     return lines;
   }
@@ -113,14 +124,18 @@ class index_reader {
  private:
   std::string_view text_of(std::size_t w) const {
     const auto text = part(text_, words_[w].begin, words_[w + 1].begin);
-    return {text.data(), text.size()};
+    const std::string_view word(text.data(), text.size());
+    if (words_[w].text_hash != index_text_hash(words_[w].begin, word)) damaged();
+    return word;
   }
   template <class T>
   std::span<const T> part(std::span<const T> all, std::uint64_t from, std::uint64_t to) const {
     if (from > to || to > all.size()) damaged();
     return all.subspan(from, to - from);
   }
-  [[noreturn]] void damaged() const { throw corrupt_pool(fmt::format("the index in {} is damaged; make it anew: `ppmm index`", pool_)); }
+  [[noreturn]] void damaged() const {
+    throw corrupt_pool(fmt::format("the index in {} is damaged; make it anew: `ppmm index`", pool_));
+  }
 
   std::string pool_;
   kept_memory memory_;
@@ -144,7 +159,7 @@ void query(const query_options& options) {
     std::vector<std::uint32_t> these(lines.begin(), lines.end());
     if (options.files) {
       for (std::uint32_t& l : these) l = static_cast<std::uint32_t>(index.file_of(l));
-      these.erase(std::ranges::unique(these).begin(), these.end());
+      these.erase(std::unique(these.begin(), these.end()), these.end());
     }
     std::vector<std::uint32_t> both;
     if (i > 0) std::ranges::set_intersection(found, these, std::back_inserter(both));
@@ -153,10 +168,12 @@ void query(const query_options& options) {
   output_file output(options.output);
   for (const std::uint32_t f : found) {
     const std::size_t file = options.files ? f : index.file_of(f);
-    const std::string line = options.files ? fmt::format("{}\n", index.name_of(file)) : fmt::format("{}:{}\n", index.name_of(file), index.line_in_file(file, f));
+    const std::string line = options.files ? fmt::format("{}\n", index.name_of(file))
+                                           : fmt::format("{}:{}\n", index.name_of(file), index.line_in_file(file, f));
     output.append(line);
   }
   output.publish();
+  if (found.empty()) throw exit_status{exit_nothing_found};
 }
 
 }  // namespace
@@ -165,7 +182,8 @@ void add_index(CLI::App& app) {
   auto options = std::make_shared<index_options>();
   CLI::App* command = app.add_subcommand("index", "Make an index of the words in files, for `ppmm query`");
   command->footer(
-      "For each word the lines that have it; a word is a longest run of the bytes A to Z and a to z. The index stays in\n"
+      "For each word the lines that have it; a word is a longest run of the bytes A to Z and a to z. The index stays "
+      "in\n"
       "the pool, in the place of an earlier one, which counts until the new one is finished.\n"
       "Killed at any moment, the same command goes on where it was: with the same input, which is checked.");
   command->add_option("FILE", options->files, "Files to index, under these names")->required();
@@ -177,9 +195,14 @@ void add_index(CLI::App& app) {
 
 void add_query(CLI::App& app) {
   auto options = std::make_shared<query_options>();
-  CLI::App* command = app.add_subcommand("query", "Tell the lines that have all of some words, from the index in a pool");
-  command->footer("A line is told as FILE:LINE. The pool is only read; several queries may run at a time.");
-  command->add_option("--pool", options->pool, "Pool file with an index, made by `ppmm index`")->required()->type_name("FILE");
+  CLI::App* command =
+      app.add_subcommand("query", "Tell the lines that have all of some words, from the index in a pool");
+  command->footer(
+      "A line is told as FILE:LINE. The pool is only read; several queries may run at a time.\n"
+      "Exit status: 0 found, 1 error, 2 wrong usage, 4 nothing has all of the words.");
+  command->add_option("--pool", options->pool, "Pool file with an index, made by `ppmm index`")
+      ->required()
+      ->type_name("FILE");
   command->add_option("WORD", options->words, "Words; letters only")->required();
   command->add_flag("--files", options->files, "Tell the files that have all of the words, on whatever lines");
   command->add_option("--output,-o", options->output, "Write here instead of to standard output")->type_name("FILE");

@@ -33,7 +33,7 @@ void read_at(int fd, std::uint64_t from, std::span<char> to, const std::filesyst
     if (n < 0) throw std::system_error(errno, std::system_category(), fmt::format("cannot read {}", file.string()));
     if (n == 0)
       throw error(
-          fmt::format("{} became shorter while it was read; the sort needs its input to stay as it is", file.string()));
+          fmt::format("{} became shorter while it was read; the job needs its input to stay as it is", file.string()));
     from += static_cast<std::uint64_t>(n);
     to = to.subspan(static_cast<std::size_t>(n));
   }
@@ -81,8 +81,8 @@ void input_text::close_all() noexcept {
 void input_text::add(const std::filesystem::path& file) {
   if (file == "-")
     throw error(
-        "standard input cannot be sorted: after a crash it could not be read again. Put it into a file first (`cat > "
-        "FILE`)");
+        "standard input is no input for a job: after a crash it could not be read again. Put it into a file first "
+        "(`cat > FILE`)");
   const int fd = open(file.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);  // opening a pipe must not wait
   if (fd < 0) throw error(fmt::format("cannot open {}: {}", file.string(), reason(errno)));
   parts_.push_back({file, fd, size_, 0, false});

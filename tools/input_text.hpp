@@ -1,4 +1,4 @@
-/// The input of a sort: several files as one text, in which every line ends in a newline.
+/// The input of a job: several files as one text, in which every line ends in a newline.
 #pragma once
 
 #include <cstddef>

@@ -6,6 +6,7 @@
 #include <ppmm/pmem/pool.hpp>
 
 #include <fmt/format.h>
+#include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
 #include <memory>

@@ -47,15 +47,19 @@ kept_memory::kept_memory(const std::filesystem::path& pool) : mapped_(std::make_
   }
   const pool_report report = inspect(pool);  // nobody changes it any more
   if (!report.ok() || !report.facts)
-    throw corrupt_pool(fmt::format("{} is damaged: {}; `ppmm check` tells more", pool.string(),
-                                   report.failed.empty() ? "its control root cannot be read" : report.failed.front().message));
+    throw corrupt_pool(
+        fmt::format("{} is damaged: {}; `ppmm check` tells more", pool.string(),
+                    report.failed.empty() ? "its control root cannot be read" : report.failed.front().message));
   const pool_facts& facts = *report.facts;
   void* const at = reinterpret_cast<void*>(facts.base_address);
   void* const there = mmap(at, facts.size, PROT_READ, MAP_SHARED | MAP_FIXED_NOREPLACE, m.fd, 0);
-  if (there == MAP_FAILED) throw address_taken(fmt::format("{} cannot be mapped at its address {:#x}: {}", pool.string(), facts.base_address, reason()));
+  if (there == MAP_FAILED)
+    throw address_taken(
+        fmt::format("{} cannot be mapped at its address {:#x}: {}", pool.string(), facts.base_address, reason()));
   m.base = static_cast<std::byte*>(there);
   m.size = facts.size;
-  if (there != at) throw address_taken(fmt::format("{} cannot be mapped at its address {:#x}", pool.string(), facts.base_address));
+  if (there != at)
+    throw address_taken(fmt::format("{} cannot be mapped at its address {:#x}", pool.string(), facts.base_address));
   std::vector<std::span<std::byte>> segments;
   for (const layout::segment_entry& s : facts.segments) segments.emplace_back(m.base + s.offset, s.size);
   m.place = detail::heap_place_in(m.base, m.size, segments, facts.max_workers);

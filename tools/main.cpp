@@ -1,12 +1,13 @@
 /// ppmm: fork-join jobs that survive crashes, and the pools they live in.
 ///
-/// Exit status: 0 done; 1 an error, told on stderr; 2 wrong usage; 3 all workers lost to injected hard faults, 130 and
-/// 143 interrupted by SIGINT and SIGTERM: to be resumed by the same command line.
+/// Exit status: 0 done; 1 an error, told on stderr; 2 wrong usage; 4 a query has found nothing; 3 all workers lost to
+/// injected hard faults, 130 and 143 interrupted by SIGINT and SIGTERM: to be resumed by the same command line.
 #include "command.hpp"
 #include "interrupt.hpp"
 #include "output_file.hpp"
 
 #include <fmt/format.h>
+#include <CLI/CLI.hpp>
 
 #include <algorithm>
 #include <csignal>
@@ -36,9 +37,11 @@ void set_up(CLI::App& app) {
   app.require_subcommand(1);
   app.footer(
       "`ppmm COMMAND --help` tells more. A command that was killed goes on where it was when it is run again.\n"
-      "Exit status: 0 done, 1 error, 2 wrong usage; to go on by running it again: 3 all workers lost to injected\n"
-      "faults, 130 or 143 interrupted.");
-  for (const auto add : {add_sort, add_wordcount, add_graph, add_index, add_query, add_matmul, add_fib, add_nqueens, add_create, add_grow, add_info, add_check, add_dump, add_jobs}) add(app);
+      "Exit status: 0 done, 1 error, 2 wrong usage, 4 a query has found nothing; to go on by running it again: 3 all\n"
+      "workers lost to injected faults, 130 or 143 interrupted.");
+  for (const auto add : {add_sort, add_wordcount, add_graph, add_index, add_query, add_matmul, add_fib, add_nqueens,
+                         add_create, add_grow, add_info, add_check, add_dump, add_jobs})
+    add(app);
 }
 
 int explain_interruption(const interrupted& i) {

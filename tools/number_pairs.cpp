@@ -15,7 +15,9 @@ struct write_first {
   void operator()(context& cx, std::size_t lo, std::size_t hi) const {
     const std::size_t lead = lo > 0 ? 1 : 0, n = edges.size();
     const auto some = cx.read(as_in(edges).sub(lo - lead, std::min(hi, n) - (lo - lead)));
-    const auto behind = [&](std::size_t i) { return i == n ? first.size() : std::size_t{high(some[i - lo + lead])} + 1; };
+    const auto behind = [&](std::size_t i) {
+      return i == n ? first.size() : std::size_t{high(some[i - lo + lead])} + 1;
+    };
     const std::size_t begin = lo == 0 ? 0 : behind(lo - 1);
     const auto to = cx.write(as_out(first).sub(begin, behind(hi - 1) - begin));
     std::size_t v = begin;
@@ -30,7 +32,8 @@ unsigned bits_for(std::size_t n) { return std::max(1u, static_cast<unsigned>(std
 
 step<array<std::uint64_t>> first_of_each(context& cx, array<std::uint64_t> sorted, std::size_t n) {
   const array<std::uint64_t> first = cx.alloc<std::uint64_t>(n + 1);
-  return cx.call(for_each(0, sorted.size() + 1, write_first{sorted, first})).then([first](context&) -> step<array<std::uint64_t>> { return first; });
+  return cx.call(for_each(0, sorted.size() + 1, write_first{sorted, first}))
+      .then([first](context&) -> step<array<std::uint64_t>> { return first; });
 }
 
 step<array<std::uint64_t>> sort_pairs(context& cx, array<std::uint64_t> all, std::size_t n) {

@@ -7,13 +7,15 @@
 #include <ppmm/alloc/space.hpp>
 #include <ppmm/sched/job.hpp>
 
-#include <CLI/CLI.hpp>
-
 #include <cstdint>
 #include <filesystem>
 #include <optional>
 #include <stop_token>
 #include <string>
+
+namespace CLI {
+class App;
+}
 
 namespace ppmm::tools {
 

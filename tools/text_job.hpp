@@ -55,8 +55,8 @@ class text_sink {
   std::size_t size_ = 0;
 };
 
-/// The task that gives, in a new array, what `format(cx, lo, hi, sink)` prints for all of [0, n), in order. It is called
-/// up to three times for each, and must print the same.
+/// The task that gives, in a new array, what `format(cx, lo, hi, sink)` prints for all of [0, n), in order. It is
+/// called up to three times for each, and must print the same.
 template <durable_value Format>
 auto print_all(std::size_t n, const Format& format) {
   return [n, format](context& cx) -> step<array<char>> {
@@ -82,28 +82,34 @@ auto print_all(std::size_t n, const Format& format) {
 
 /// A root's name as a durable value.
 struct root_name {
-  std::array<char, 32> text{};
-  explicit root_name(std::string_view name) { std::copy_n(name.data(), std::min(name.size(), text.size() - 1), text.data()); }
+  std::array<char, 48> text{};
+  explicit root_name(std::string_view name) {
+    std::copy_n(name.data(), std::min(name.size(), text.size() - 1), text.data());
+  }
   root_name() = default;
   std::string_view view() const { return text.data(); }
 };
 
-/// Frees what an earlier job has kept under that name. To be called in the task that sets the root anew.
+/// Blocks of the heap that one job keeps; empty arrays where there are fewer.
+using block_list = std::array<array<char>, 8>;
+
 template <class T>
-void free_earlier(context& cx, std::string_view name) {
-  array<T> earlier;
-  try {
-    earlier = cx.find_root<T>(name);
-  } catch (const root_error&) {
-    return;  // there is none
-  }
-  cx.free(earlier);
+array<char> block_of(const array<T>& a) {
+  return {reinterpret_cast<char*>(a.address()), a.size_bytes()};
 }
+
+/// The task that a job begins with whose result stays in the pool in the place of an earlier one's: frees what the last
+/// such job has replaced. `result`: the name of one of its roots.
+step<void> free_replaced(context& cx, root_name result);
+
+/// Remembers the blocks of a new result, and those of the result before as replaced. To be called in the task that sets
+/// the new result's roots.
+void keep_blocks(context& cx, const root_name& result, const block_list& blocks);
 
 /// The job's output stays in the pool when the job is finished, in the place of an earlier one's.
 inline void keep_output(context& cx, const root_name& name, const array<char>& output) {
-  free_earlier<char>(cx, name.view());
   cx.set_root(name.view(), output);
+  keep_blocks(cx, name, {output});
 }
 
 /// Writes the finished job's output, and removes the job.

@@ -6,6 +6,8 @@
 #include "session.hpp"
 #include "text_job.hpp"
 
+#include <CLI/CLI.hpp>
+
 #include <memory>
 #include <vector>
 
@@ -23,7 +25,7 @@ struct wordcount_options {
 
 constexpr std::uint64_t load_units = 1, count_units = 20;  // a byte: about nanoseconds
 
-const root_name output_root("ppmm wordcount output");
+constexpr std::string_view output_root = "ppmm wordcount output";
 
 struct more_often {
   bool operator()(const word& a, const word& b) const { return a.count > b.count; }
@@ -44,22 +46,27 @@ struct count_lines {
 };
 
 step<void> print_words(context& cx, array<char> text, array<word> words) {
-  return cx.call(print_all(words.size(), count_lines{words, text})).then([=](context& c, const array<char>& lines) -> step<void> {
-    c.free(text);
-    c.free(words);
-    keep_output(c, root_name("ppmm wordcount output"), lines);
-    return {};
-  });
+  return cx.call(print_all(words.size(), count_lines{words, text}))
+      .then([=](context& c, const array<char>& lines) -> step<void> {
+        c.free(text);
+        c.free(words);
+        keep_output(c, root_name(output_root), lines);
+        return {};
+      });
 }
 
 step<void> count_text(context& cx, array<char> text) {
-  return cx.call(make_dictionary(text, letter_words(), count_units)).then([text](context& c, const array<word>& words) -> step<void> {
-    return c.call(ppmm::sort(words, more_often())).then(task<print_words>(text, words));  // stable: by word where counts are equal
-  });
+  return cx.call(make_dictionary(text, letter_words(), count_units))
+      .then([text](context& c, const array<word>& words) -> step<void> {
+        return c.call(ppmm::sort(words, more_often()))
+            .then(task<print_words>(text, words));  // stable: by word where counts are equal
+      });
 }
 
 step<void> count_words(context& cx, text_summary expected, bool fold_case) {
-  return cx.call(task<load_text>(expected, fold_case)).then(task<count_text>());
+  return cx.call(task<free_replaced>(root_name(output_root))).then([=](context& c) -> step<void> {
+    return c.call(task<load_text>(expected, fold_case)).then(task<count_text>());
+  });
 }
 
 void wordcount(const wordcount_options& options) {
@@ -72,7 +79,7 @@ void wordcount(const wordcount_options& options) {
                                     .input = summary.mark()});
   set_job_input(&text);
   session.run(task<count_words>(summary, options.fold_case), (load_units + count_units) * summary.bytes, summary.bytes);
-  deliver(session, output_root, output);
+  deliver(session, root_name(output_root), output);
 }
 
 }  // namespace
@@ -81,7 +88,8 @@ void add_wordcount(CLI::App& app) {
   auto options = std::make_shared<wordcount_options>();
   CLI::App* command = app.add_subcommand("wordcount", "Count how often each word occurs in files");
   command->footer(
-      "A word is a longest run of the bytes A to Z and a to z; all other bytes stand between words, and a word does not\n"
+      "A word is a longest run of the bytes A to Z and a to z; all other bytes stand between words, and a word does "
+      "not\n"
       "go on from one file to the next. A line a word, the most frequent first, else bytewise:\n"
       "  LC_ALL=C tr -cs 'A-Za-z' '\\n' | grep . | sort | uniq -c | sort -k1,1nr -k2\n"
       "Killed at any moment, the same command goes on where it was: with the same input, which is checked.\n"

@@ -1,5 +1,5 @@
-# run_checked.sh SECONDS COMMAND…: runs the command in a folder of its own, where a file `lines` is, under the idempotence
-# checker. Fails if the checker finds anything, or has not run.
+# run_checked.sh SECONDS COMMAND…: runs the command in a folder of its own, where files `lines`, `words` and `edges` are,
+# under the idempotence checker. Fails if the checker finds anything, or has not run.
 set -euo pipefail
 
 seconds=$1
@@ -10,6 +10,8 @@ dir=$(mktemp -d "$where/ppmm-checked.XXXXXX")
 trap 'cd /; rm -rf "$dir"' EXIT
 cd "$dir"
 awk 'BEGIN { srand(1); for (i = 0; i < 20000; ++i) printf "%d %d\n", rand() * 5000, i }' > lines
+head -n 8000 lines | tr 0-9 a-j > words
+{ echo "# vertices, some of them alone with their edge; a bad line"; awk 'NR <= 3000 { print $1 % 900, $2 % 700 } NR % 100 == 0 { print "x" NR, "y" NR }' lines; echo bad; } > edges
 
 status=0
 PPMM_CHECK_IDEMPOTENCE=fail timeout --kill-after=1 "$seconds" "$@" > stdout 2> stderr || status=$?

@@ -1,8 +1,8 @@
 /// What `ppmm sort` reads and writes: files of any bytes, as one text, into a table of lines, sorted, into a file. Held
 /// against a sort of strings.
 ///
-/// head: how the text is cut into files and reads, whether the whole job runs; then the bytes, where 0xfe repeats: the
-/// next byte so often as the one after it says, times 512
+/// head: how the text is cut into files and reads, whether the whole job runs; then packed bytes
+#include "files.hpp"
 #include "finding.hpp"
 #include "scratch_pool.hpp"
 
@@ -13,7 +13,6 @@
 
 #include <ppmm/ppmm.hpp>
 
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -36,36 +35,6 @@ using tools::text_summary;
 
 struct head {
   std::uint8_t files = 0, reads = 0, threads = 0, job = 0;
-};
-
-std::string unpacked(std::string_view packed) {
-  constexpr std::size_t most = std::size_t{72} << 10;  // three blocks
-  std::string text;
-  for (std::size_t i = 0; i < packed.size() && text.size() < most; ++i) {
-    if (packed[i] == '\xfe' && i + 2 < packed.size()) {
-      text.append(static_cast<std::size_t>(static_cast<unsigned char>(packed[i + 2])) * 512, packed[i + 1]);
-      i += 2;
-    } else {
-      text += packed[i];
-    }
-  }
-  return text;
-}
-
-/// A file that has no name but this.
-class nameless_file {
- public:
-  explicit nameless_file(std::string_view content) : fd_(::memfd_create("ppmm-fuzz", MFD_CLOEXEC)) {
-    if (fd_ < 0 || ::write(fd_, content.data(), content.size()) != static_cast<ssize_t>(content.size()))
-      finding("no memory for a file");
-  }
-  ~nameless_file() { ::close(fd_); }
-  nameless_file(nameless_file&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
-  nameless_file& operator=(nameless_file&&) = delete;
-  std::filesystem::path path() const { return "/proc/self/fd/" + std::to_string(fd_); }
-
- private:
-  int fd_;
 };
 
 /// The lines of a text in which each ends in a newline.
@@ -155,25 +124,11 @@ void check_job(const input_text& text, const text_summary& summary, const std::s
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   using namespace ppmm;
   using namespace ppmm::fuzz;
-  head how;
-  const std::size_t n = std::min(size, sizeof how);
-  if (n > 0) std::memcpy(&how, data, n);
-  const std::string content = unpacked({reinterpret_cast<const char*>(data) + n, size - n});
-
-  // Cut into one to four files; each that does not end in a newline gets one.
-  std::vector<nameless_file> files;
-  std::vector<std::filesystem::path> names;
-  std::string expected;
-  const std::size_t count = 1 + how.files % 4;
-  for (std::size_t i = 0; i < count; ++i) {
-    const std::size_t from = content.size() * i / count, to = content.size() * (i + 1) / count;
-    const std::string part = content.substr(from, to - from);
-    files.emplace_back(part);
-    names.push_back(files.back().path());
-    expected += part;
-    if (!part.empty() && part.back() != '\n') expected += '\n';
-  }
-  const tools::input_text text(names);
+  const text_input<head> in(data, size);
+  const head how = in.head;
+  const cut_files files(in.content, how.files);
+  const std::string& expected = files.text;
+  const tools::input_text text(files.names);
   check_reads(text, expected, how.reads);
   const tools::text_summary summary = tools::summarise(text, 1 + how.threads % 2, [](std::uint64_t) {});
   if (summary.bytes != expected.size() ||

@@ -2,6 +2,7 @@
 /// `dump` and `jobs`. They tell what is wrong, in words, whatever stands in the file.
 ///
 /// head: scene, what is looked at with, checksums that are not put right
+#include "command_line.hpp"
 #include "finding.hpp"
 #include "forger.hpp"
 #include "patch.hpp"
@@ -10,51 +11,17 @@
 
 #include <ppmm/pmem/inspect.hpp>
 
-#include "command.hpp"
-
-#include <CLI/CLI.hpp>
-
-#include <fcntl.h>
-#include <unistd.h>
-
-#include <cstdio>
 #include <string>
 #include <vector>
 
 namespace ppmm::fuzz {
 namespace {
 
-/// Standard output goes nowhere meanwhile.
-class quiet {
- public:
-  quiet() : nowhere_(::open("/dev/null", O_WRONLY | O_CLOEXEC)), before_(::dup(STDOUT_FILENO)) {
-    std::fflush(stdout);
-    ::dup2(nowhere_, STDOUT_FILENO);
-  }
-  ~quiet() {
-    std::fflush(stdout);
-    ::dup2(before_, STDOUT_FILENO);
-    ::close(before_);
-    ::close(nowhere_);
-  }
-  quiet(const quiet&) = delete;
-  quiet& operator=(const quiet&) = delete;
-
- private:
-  int nowhere_, before_;
-};
-
 /// Runs a subcommand as the command line would.
 void command(const std::vector<std::string>& words) {
   const quiet now;
-  CLI::App app;
-  app.require_subcommand(1);
-  for (const auto add : {tools::add_check, tools::add_info, tools::add_dump, tools::add_jobs}) add(app);
-  std::vector<const char*> argv{"ppmm"};
-  for (const auto& w : words) argv.push_back(w.c_str());
   try {
-    app.parse(static_cast<int>(argv.size()), argv.data());
-  } catch (const tools::exit_status&) {
+    run_command({tools::add_check, tools::add_info, tools::add_dump, tools::add_jobs}, words);
   } catch (const error& e) {
     if (*e.what() == '\0') finding("an error without a word");
   } catch (const std::exception& e) {

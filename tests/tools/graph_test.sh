@@ -17,8 +17,8 @@ random_graph 1000 800 > sparse          # many small components
 random_graph 2000 20000 n > dense       # one large one
 random_graph 300 3000 > multi           # loops, edges given twice
 awk 'BEGIN { for (i = 0; i < 3000; ++i) print i, i + 1 }' > path
-awk 'BEGIN { for (i = 1; i < 40000; ++i) print (i % 2 ? "hub " i : i " hub") }' > star
-awk 'BEGIN { for (i = 1; i < 30000; ++i) print i, int(i / 2) }' | shuf --random-source=<(random_bytes 500000) > tree
+awk 'BEGIN { for (i = 1; i < 12000; ++i) print (i % 2 ? "hub " i : i " hub") }' > star
+awk 'BEGIN { for (i = 1; i < 12000; ++i) print i, int(i / 2) }' | shuf --random-source=<(random_bytes 500000) > tree
 : > empty
 printf '# nothing\n\n  # here\n \t\n' > comments
 printf '# FromNodeId\tToNodeId\r\na b\r\n\tb\t\tc  \nc a\nd d\n\377 \0\n' > odd
@@ -38,8 +38,8 @@ same() {
       "$PPMM" graph bfs ${undirected:+--undirected} --source "$source" --progress none --workers $workers "$@" $file > got || fail "graph bfs $* $file"
       cmp expected got || fail "graph bfs $undirected --source $source $* $file"
     fi
-    reference pagerank $file $undirected > expected
-    "$PPMM" graph pagerank ${undirected:+--undirected} --progress none --workers $workers "$@" $file > got || fail "graph pagerank $* $file"
+    reference pagerank $file iterations 12 $undirected > expected
+    "$PPMM" graph pagerank --iterations 12 ${undirected:+--undirected} --progress none --workers $workers "$@" $file > got || fail "graph pagerank $* $file"
     reference same-ranks got expected || fail "graph pagerank $undirected $* $file"
   done
 }
@@ -52,7 +52,7 @@ same sparse --durability emulated
 cat path sparse > together
 reference components together > expected
 "$PPMM" graph components --progress none path sparse | cmp - expected || fail "several files"
-for options in "iterations 1" "iterations 7 tolerance 0" "tolerance 0.01"; do
+for options in "" "iterations 1" "iterations 7 tolerance 0" "tolerance 0.01"; do
   reference pagerank dense $options > expected
   "$PPMM" graph pagerank $(sed -E 's/(^| )([a-z])/ --\2/g' <<< "$options") --progress plain dense > got 2> log
   reference same-ranks got expected || fail "pagerank $options"
@@ -78,28 +78,12 @@ expect 2 '' "$PPMM" graph
 expect 2 'tolerance' "$PPMM" graph pagerank --tolerance -1 dense
 expect 1 'cannot open missing' "$PPMM" graph components missing
 
-# Debian's packages and what they depend on.
-if command -v apt-cache > /dev/null && apt-cache dumpavail 2> /dev/null > available && [[ -s available ]]; then
-  :
-elif [[ -s /var/lib/dpkg/status ]]; then
-  cat /var/lib/dpkg/status > available
-fi
-if [[ -s available ]]; then
-  awk -F ': ' '/^Package: / { p = $2 }
-    /^(Pre-)?Depends: / { n = split($2, d, /[,|] */); for (i = 1; i <= n; ++i) { sub(/[ (:].*/, "", d[i]); if (d[i] != "") print p, d[i] } }' available > packages
-  wc -l packages
-  [[ -z ${PPMM_LINES:-} ]] || { head -n 20000 packages > some; mv some packages; }
-  same packages
-fi
-
 # Killed at random moments.
-random_graph "${PPMM_LINES:-300000}" "${PPMM_LINES:-300000}" > large
+random_graph "${PPMM_LINES:-120000}" "${PPMM_LINES:-120000}" > large
 source=$(awk '{ print $1; exit }' large)
-for how in components "bfs --undirected --source $source" "pagerank --iterations 30"; do
-  start=$(date +%s%N)
-  "$PPMM" graph $how --progress none --workers 2 large > expected
-  whole=$((($(date +%s%N) - start) / 1000000))
+for how in components "bfs --undirected --source $source" "pagerank --iterations 20"; do
+  timed "$PPMM" graph $how --progress none --workers 2 --output expected large
   [[ $how != comp* ]] || cmp expected <(reference components large) || fail "graph $how"
-  kill_until_done "graph $how" "$whole" --output got large
+  kill_until_resumed $ms graph $how large
 done
 echo "all equal"

@@ -49,36 +49,61 @@ wait_until_begun() {
   return 1
 }
 
-# kill_until_done COMMAND MS OPTION… : `ppmm COMMAND --output got …` is killed at random moments, at first within about
-# half of MS, until it gets to the end; then `got` must be as `expected`. Fails if nothing was ever resumed.
-kill_until_done() {
-  local command=$1 whole=$2 rounds=0 resumes=0 kills=0 round status pid killer after
+# timed command…: runs it; $ms: how long that took.
+timed() {
+  local start
+  start=$(date +%s%N)
+  "$@"
+  ms=$((($(date +%s%N) - start) / 1000000))
+}
+
+# killed MS ROUND command…: runs it, and kills it at a random moment: within about MS, from round 40 on much later.
+# False if it got to the end. Counts $kills and $resumes, writes `told` and `log`. Anything else is a failure.
+kills=0 resumes=0
+killed() {
+  local within=$1 round=$2 pid killer after status=0
   shift 2
-  while ((resumes == 0)); do
-    ((rounds++ < 20)) || fail "$command: nothing was ever resumed in $kills kills"
-    rm -f got got.ppmm
-    for ((round = 0; ; ++round)); do
-      ((round < 80)) || fail "$command: never got to the end"
-      "$PPMM" $command --progress plain --workers $((1 + RANDOM % 4)) "$@" 2> log &
-      pid=$!
-      after=$((1 + RANDOM % (round < 40 ? whole / 2 + 1 : whole * 20)))
-      (sleep "$((after / 1000)).$(printf '%03d' $((after % 1000)))"; kill -KILL $pid 2> /dev/null) &
-      killer=$!
-      status=0
-      wait $pid 2> /dev/null || status=$?
-      kill $killer 2> /dev/null || true
-      wait $killer 2> /dev/null || true
-      ! grep -q 'resumed at' log || resumes=$((resumes + 1))
-      [[ $status != 0 ]] || break
-      [[ $status == 137 ]] || fail "$command: status $status: $(cat log)"
-      kills=$((kills + 1))
-      [[ ! -e got ]] || cmp -s got expected || fail "$command: half an output after a kill"
-      [[ ! -e got.ppmm ]] || "$PPMM" check got.ppmm > check.log || fail "check: $(cat check.log)"
-    done
-    cmp got expected || fail "$command: after $kills kills"
-    [[ ! -e got.ppmm ]] || fail "left got.ppmm behind"
+  ((round < 80)) || fail "never got to the end: $*"
+  : > log  # the kill may come before the shell does it
+  "$@" > told 2> log &
+  pid=$!
+  after=$((1 + RANDOM % (round < 40 ? within + 1 : within * 40)))
+  (sleep "$((after / 1000)).$(printf '%03d' $((after % 1000)))"; kill -KILL $pid 2> /dev/null) &
+  killer=$!
+  wait $pid 2> /dev/null || status=$?
+  kill $killer 2> /dev/null || true
+  wait $killer 2> /dev/null || true
+  # Not in the first round: a job whose own pool has grown goes on by itself.
+  ((round == 0)) || ! grep -q 'resumed at' log || resumes=$((resumes + 1))
+  [[ $status != 0 ]] || return 1
+  [[ $status == 137 ]] || fail "status $status: $*: $(cat log)"
+  kills=$((kills + 1))
+}
+
+# kill_to_the_end MS command…: the command writes `got`; it is killed until it gets to the end, and then that is as
+# `expected`.
+kill_to_the_end() {
+  local whole=$1 round
+  shift
+  rm -f got got.ppmm
+  for ((round = 0; ; ++round)); do
+    killed $((whole / 2)) $round "$PPMM" "$@" --progress plain --workers $((1 + RANDOM % 4)) --output got || break
+    [[ ! -e got ]] || cmp -s got expected || fail "half an output after a kill: $*"
+    [[ ! -e got.ppmm ]] || "$PPMM" check got.ppmm > check.log || fail "check: $(cat check.log)"
   done
-  echo "$command: $kills kills, $resumes resumes"
+  cmp got expected || fail "after $round kills: $*"
+  [[ ! -e got.ppmm ]] || fail "left got.ppmm behind"
+}
+
+# kill_until_resumed MS command…: the same, until something was resumed.
+kill_until_resumed() {
+  local rounds
+  kills=0 resumes=0
+  for ((rounds = 0; resumes == 0; ++rounds)); do
+    ((rounds < 20)) || fail "nothing was ever resumed in $kills kills: ${*:2}"
+    kill_to_the_end "$@"
+  done
+  echo "${*:2}: $kills kills, $resumes resumes"
 }
 
 # until_begun_and_killed COMMAND OPTION…: leaves an unfinished job in got.ppmm.

@@ -6,48 +6,11 @@ random_lines "${PPMM_LINES:-600000}" 400000 > lines
 random_bytes 3000000 > bytes
 sort lines bytes > expected
 
-# The time of an undisturbed run, in ms, to aim the kills.
-start=$(date +%s%N)
-"$PPMM" sort --progress none --workers 2 --output got lines bytes
-whole=$((($(date +%s%N) - start) / 1000000))
+timed "$PPMM" sort --progress none --workers 2 --output got lines bytes
 cmp got expected || fail "undisturbed"
-
-kills=0
-resumes=0
-# kill_until_done OPTION…: each run is killed at a random moment, until one gets to the end.
-kill_until_done() {
-  rm -f got got.ppmm
-  local status round
-  for ((round = 0; round < 60; ++round)); do
-    "$PPMM" sort --progress plain --workers $((1 + RANDOM % 4)) --output got "$@" lines bytes 2> log &
-    local pid=$!
-    local after=$((1 + RANDOM % (round < 40 ? whole / 2 + 1 : whole * 20)))
-    (sleep "$((after / 1000)).$(printf '%03d' $((after % 1000)))"; kill -KILL $pid 2> /dev/null) &
-    local killer=$!
-    status=0
-    wait $pid 2> /dev/null || status=$?
-    kill $killer 2> /dev/null || true
-    wait $killer 2> /dev/null || true
-    ! grep -q 'resumed at' log || resumes=$((resumes + 1))
-    if [[ $status == 0 ]]; then
-      cmp got expected || fail "after $round kills ($*)"
-      [[ ! -e got.ppmm ]] || fail "left got.ppmm behind"
-      return
-    fi
-    [[ $status == 137 ]] || fail "status $status: $(cat log)"
-    kills=$((kills + 1))
-    [[ ! -e got ]] || cmp -s got expected || fail "half an output after a kill"
-    [[ ! -e got.ppmm ]] || "$PPMM" check got.ppmm > check.log || fail "check: $(cat check.log)"
-  done
-  fail "never got to the end"
-}
-
-for round in 1 2 3 4; do
-  kill_until_done --durability process
-  kill_until_done --durability emulated
+for options in {,,,}{"--durability process","--durability emulated"} "--heartbeat 5" "--soft-fault-rate 0.001 --fault-seed $seed"; do
+  kill_to_the_end $ms sort $options lines bytes
 done
-kill_until_done --heartbeat 5
-kill_until_done --soft-fault-rate 0.001 --fault-seed "$seed"
 echo "$kills kills, $resumes resumes"
 ((resumes > 0)) || fail "nothing was ever resumed"
 
