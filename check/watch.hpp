@@ -1,6 +1,8 @@
 /// What the scheduler tells the idempotence checker. Without PPMM_INSTRUMENT all of this is empty, and costs nothing.
 #pragma once
 
+#include <ppmm/pmem/padding.hpp>
+
 #include <cstddef>
 #include <cstdint>
 #include <type_traits>
@@ -28,7 +30,7 @@ struct value_type {
 template <class T>
 inline constexpr value_type type_of{
     &typeid(T), sizeof(T), may_hold_address<T>,
-    [](void* value) { __builtin_clear_padding(static_cast<std::remove_cv_t<T>*>(value)); }};
+    [](void* value) { detail::clear_padding(static_cast<std::remove_cv_t<T>*>(value)); }};
 
 /// What this thread runs, if it is a task or a continuation: its type, and where in it a view was opened first and a turn
 /// made last, outside turns. Places as the checker numbers them; 0: none.

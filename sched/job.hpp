@@ -9,6 +9,7 @@
 /// commit.cpp, steal.cpp, join.cpp, adopt.cpp, recover.cpp.
 #pragma once
 
+#include <ppmm/pmem/padding.hpp>
 #include <ppmm/pmem/pool.hpp>
 #include <ppmm/sched/context.hpp>
 
@@ -115,9 +116,7 @@ auto run(pool& p, std::string_view name, const Task& task, const run_options& op
   static_assert(sizeof(result) <= layout::max_job_result, "a job's result is at most 256 bytes; put more into pool memory");
   result value{};
   Task root = task;  // its bytes are compared from run to run: the padding must not differ
-#if __has_builtin(__builtin_clear_padding)
-  __builtin_clear_padding(&root);
-#endif
+  detail::clear_padding(&root);
   detail::run_job(p, name, {detail::ref(root), detail::value_bytes<result>}, options, &value);
   if constexpr (!std::is_void_v<task_result<Task>>) return value;
 }

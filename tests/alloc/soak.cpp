@@ -1,15 +1,17 @@
 /// Random allocations and frees by several workers, with crashes at every step of their commits, against a model.
 ///
-///   soak [--crashes N] [--workers N] [--seed S]
+///   soak [--crashes N] [--operations N] [--workers N] [--seed S]
 ///
 /// Workers are objects that take turns; what is durable is decided line by line (alloc_test.hpp). After each crash the
-/// lists of the records that count are applied again, and exactly the blocks of the model must be allocated. Chunks are
-/// taken for stacks meanwhile and filled with garbage. Jobs end kept, not kept, and in the middle. Status 1 and the
-/// seed if something is wrong.
+/// lists of the records that count are applied again; then exactly the blocks of the model must be allocated, and a
+/// walk over the heap as `ppmm check` makes it must find nothing wrong. Chunks are taken for stacks meanwhile and
+/// filled with garbage. Jobs end kept, not kept, and in the middle. Runs until there were so many crashes and so many
+/// operations, allocations and frees; the crashes are spread over them. Status 1 and the seed if something is wrong.
 #include "alloc_test.hpp"
 
 #include "seed.hpp"
 
+#include <ppmm/alloc/inspect.hpp>
 #include <ppmm/pmem/checksum.hpp>
 
 #include <fmt/core.h>
@@ -47,12 +49,18 @@ class soak {
   };
 
  public:
-  soak(std::uint64_t seed, unsigned workers) : dice_(seed), memory_(160), workers_(workers) { start(); }
+  soak(std::uint64_t seed, unsigned workers) : dice_(seed), memory_(160), workers_(workers) {
+    begin_job();
+    start();
+  }
 
-  void run(unsigned crashes) {
-    for (crashes_ = 0; crashes_ < crashes;) {
+  void run(unsigned crashes, std::uint64_t operations) {
+    calm_ = crashes == 0 ? 0 : operations / crashes;
+    stay_calm();
+    while (crashes_ < crashes || this->operations() < operations) {
       worker& w = workers_[dice_() % workers_.size()];
       memory_.become(w.index);
+      memory_.die_at_fences(is_calm() ? 0 : fatal_fence_, &dice_);
       const auto roll = dice_() % 1000;
       if (dice_() % 20'000 == 0) shrinking_ = !shrinking_;
       try {
@@ -68,7 +76,7 @@ class soak {
  private:
   void step(worker& w, std::uint64_t roll) {
     if (roll < 1) {
-      crash();
+      if (!is_calm()) crash();
     } else if (roll < 2) {
       end_job();
     } else if (roll < 10) {
@@ -82,6 +90,18 @@ class soak {
     } else {
       for (auto n = 1 + dice_() % 8; n > 0; --n) free_one(w);
     }
+  }
+
+  void begin_job() {
+    persister p(memory_.get());
+    heap(memory_.place(), memory_.get(), serial_).begin_job(p);
+  }
+  std::uint64_t operations() const { return allocations_ + frees_; }
+  /// After a crash there is none for a while: for as many operations on average as were asked for.
+  bool is_calm() const { return operations() < calm_until_; }
+  void stay_calm() {
+    calm_until_ = operations() + (calm_ == 0 ? 0 : dice_() % (2 * calm_));
+    fatal_fence_ = 500;
   }
 
   void start() {
@@ -119,7 +139,7 @@ class soak {
       p.fence();
       break;
     } while (true);
-    memory_.die_at_fences(500, &dice_);
+    stay_calm();
     compare();
   }
 
@@ -134,9 +154,14 @@ class soak {
         throw failure(fmt::format("a block of {} bytes is lost", b.bytes));
     if (allocated != live_.size())
       throw failure(fmt::format("{} blocks are allocated instead of {}", allocated, live_.size()));
+    const heap_report found = inspect_heap(chunks);  // as the job sees it; then as one who comes from outside
+    for (const heap_report& r : {found, inspect_heap(chunk_space(memory_.place(), memory_.get(), 0))})
+      if (!r.problems.empty()) throw failure("the heap is damaged: " + r.problems.front());
+    if (found.blocks != live_.size())
+      throw failure(fmt::format("the walk finds {} blocks instead of {}", found.blocks, live_.size()));
   }
 
-  bool lost_here() { return dice_() % 100 == 0; }
+  bool lost_here() { return !is_calm() && dice_() % 100 == 0; }
 
   /// False: everything crashed on the way.
   bool commit(worker& w) {
@@ -272,11 +297,10 @@ class soak {
     if (how != 0) std::erase_if(live_, [&](const block& b) { return b.serial == serial_; });
     forbidden_.clear();
     serial_ += dice_() % 5 == 0 ? serial_window / 2 : 1;
-    heap next(memory_.place(), memory_.get(), serial_);
-    next.begin_job(p);
+    begin_job();
     start();
     compare();
-    memory_.die_at_fences(20, &dice_);  // the first that happens to what the job left
+    fatal_fence_ = 20;  // the first that happens to what the job left
   }
 
   std::mt19937_64 dice_;
@@ -287,7 +311,8 @@ class soak {
   std::vector<block> live_;         // by records that count
   std::set<std::byte*> forbidden_;  // freed, and not to be given out yet
   std::vector<std::uint32_t> stacks_;
-  unsigned crashes_ = 0, jobs_ = 0;
+  unsigned crashes_ = 0, jobs_ = 0, fatal_fence_ = 0;  // once in so many
+  std::uint64_t calm_ = 0, calm_until_ = 0;            // operations
   bool shrinking_ = false;
   std::uint64_t allocations_ = 0, frees_ = 0, full_ = 0;
 };
@@ -297,16 +322,18 @@ class soak {
 
 int main(int argc, char** argv) {
   unsigned crashes = 300, workers = 3;
-  std::uint64_t seed = ppmm::test::seed();
+  std::uint64_t operations = 0, seed = ppmm::test::seed();
   for (int i = 1; i + 1 < argc; i += 2) {
     const std::string_view name = argv[i];
     if (name == "--crashes") crashes = static_cast<unsigned>(std::stoul(argv[i + 1]));
+    if (name == "--operations") operations = std::stoull(argv[i + 1]);
     if (name == "--workers") workers = static_cast<unsigned>(std::stoul(argv[i + 1]));
     if (name == "--seed") seed = std::stoull(argv[i + 1]);
   }
-  std::cout << "soak --crashes " << crashes << " --workers " << workers << " --seed " << seed << std::endl;
+  std::cout << "soak --crashes " << crashes << " --operations " << operations << " --workers " << workers << " --seed "
+            << seed << std::endl;
   try {
-    ppmm::test::soak(seed, workers).run(crashes);
+    ppmm::test::soak(seed, workers).run(crashes, operations);
     return 0;
   } catch (const std::exception& e) {
     std::cout << "FAILED: " << e.what() << std::endl;

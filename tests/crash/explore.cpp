@@ -77,7 +77,7 @@ std::string seen(const coverage& c) {
 int explore_all(const std::vector<const scenario*>& chosen, const options& o, explorer& e) {
   int status = 0;
   exploration total;
-  fmt::print("{:<12} {:>9} {:>9} {:>10} {:>5} {:>4}  images by depth; what happened\n", "scenario", "images", "runs", "failures", "open", "s");
+  fmt::print("{:<17} {:>9} {:>9} {:>10} {:>5} {:>4}  images by depth; what happened\n", "scenario", "images", "runs", "failures", "open", "s");
   for (const scenario* s : chosen) {
     the_scenario = s->name;
     const auto started = std::chrono::steady_clock::now();
@@ -85,7 +85,7 @@ int explore_all(const std::vector<const scenario*>& chosen, const options& o, ex
       const exploration x = e.explore(*s, o.limits);
       std::string depths;
       for (const std::uint64_t n : x.images_by_depth) depths += fmt::format("{}{}", depths.empty() ? "" : "+", n);
-      fmt::print("{:<12} {:>9} {:>9} {:>10} {:>5} {:>4.0f}  {};{}{}\n", s->name, x.images, x.runs, x.failures, x.most_open_lines,
+      fmt::print("{:<17} {:>9} {:>9} {:>10} {:>5} {:>4.0f}  {};{}{}\n", s->name, x.images, x.runs, x.failures, x.most_open_lines,
                  std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count(), depths, seen(x.covered),
                  x.cut > 0 ? fmt::format("; {} cut by --runs", x.cut) : "");
       if (!o.some && s->covered && !s->covered(x.covered)) {
@@ -101,7 +101,7 @@ int explore_all(const std::vector<const scenario*>& chosen, const options& o, ex
     }
     std::fflush(stdout);
   }
-  fmt::print("{:<12} {:>9} {:>9} {:>10}\n", "all", total.images, total.runs, total.failures);
+  fmt::print("{:<17} {:>9} {:>9} {:>10}\n", "all", total.images, total.runs, total.failures);
   if (o.flushes)
     for (const auto& [what, lines] : e.looked_for.unneeded_flushes) fmt::print("{:>9} lines flushed without need: {}\n", lines, what);
   if (o.expect_wrong) {
@@ -137,7 +137,7 @@ int walk_for(const std::vector<const scenario*>& chosen, const options& o, explo
 
 int main(const options& o) {
   if (o.list) {
-    for (const scenario& s : scenarios()) fmt::print("{:<12} {} worker{}: {}\n", s.name, s.workers, s.workers == 1 ? "" : "s", s.about);
+    for (const scenario& s : scenarios()) fmt::print("{:<17} {} worker{}: {}\n", s.name, s.workers, s.workers == 1 ? "" : "s", s.about);
     return 0;
   }
   std::vector<const scenario*> chosen;

@@ -102,10 +102,11 @@ std::string explorer::kind_of(std::uintptr_t line) const {
 explorer::node explorer::begin(const scenario& s) {
   if (medium_) medium_->restart_from({}, nullptr);  // as it was made
   medium_.reset();
+  std::ranges::fill(std::exchange(prepared_, {}), std::byte{0});
   if (s.earlier || earlier_left_something_) make_pool();
   if (s.earlier) s.earlier(*pool_);
   earlier_left_something_ = static_cast<bool>(s.earlier);
-  if (s.region != 0 && s.prepare) s.prepare(region_of(*pool_, s.region));
+  if (s.region != 0 && s.prepare) s.prepare(prepared_ = region_of(*pool_, s.region));
   medium_.emplace(*pool_);
   region_ = s.region;
   const detail::image img(*pool_, s.region);

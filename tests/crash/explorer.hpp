@@ -110,6 +110,7 @@ class explorer {
   std::uint64_t clock_ = 0;
   std::uint64_t region_ = 0;
   bool earlier_left_something_ = false;
+  std::span<std::byte> prepared_;  // the region of the scenario before, if it was filled
   std::string missing_;  // found in the run under way
 };
 

@@ -4,6 +4,7 @@
 #   plant(name file.cpp FROM text TO text [SCENARIOS name…] [ARGS argument…])
 #
 # The file is one of sched/, if no folder is named. FROM must stand in the file exactly once: so a fault cannot outlive the code that it breaks.
+# Of a header of algo/ the copy is found before the library's own when algorithms.cpp is compiled, the only place that runs it.
 #
 # Some faults that were tried are not here, for the explorer does not find them within a minute each time: a walk for
 # candidates beyond the stolen edge, a new life begun before its IDLE record, a link that counts whatever the right word
@@ -30,10 +31,14 @@ function(plant name file)
   endif()
   string(REPLACE "@PLANTED@" "${arg_TO}" mutated "${mutated}")
   set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${source})
-  set(copy ${CMAKE_CURRENT_BINARY_DIR}/planted/${name}/${file})
-  file(CONFIGURE OUTPUT ${copy} CONTENT "${mutated}" @ONLY)
-
-  add_executable(planted_${name} EXCLUDE_FROM_ALL ${copy} $<TARGET_OBJECTS:explorer>)
+  set(folder ${CMAKE_CURRENT_BINARY_DIR}/planted/${name})
+  file(CONFIGURE OUTPUT ${folder}/ppmm/${file} CONTENT "${mutated}" @ONLY)
+  if(file MATCHES "^algo/.*hpp$")
+    add_executable(planted_${name} EXCLUDE_FROM_ALL algorithms.cpp $<TARGET_OBJECTS:explorer>)
+    target_include_directories(planted_${name} BEFORE PRIVATE ${folder})
+  else()
+    add_executable(planted_${name} EXCLUDE_FROM_ALL ${folder}/ppmm/${file} $<TARGET_OBJECTS:explorer> $<TARGET_OBJECTS:explored_algorithms>)
+  endif()
   target_link_libraries(planted_${name} PRIVATE explorer)
   add_dependencies(planted planted_${name})
   if(NOT arg_ARGS)
@@ -269,3 +274,30 @@ plant(undone_without_record worker.cpp
   FROM "if (roll_back(slot_, team_.img, own.sequence, persister_)) persist_record(own);"
   TO "roll_back(slot_, team_.img, own.sequence, persister_);"
   SCENARIOS update update-graves)
+
+# --- algorithms
+
+plant(turn_begins_behind_itself algo/for_each.hpp
+  FROM "      if (!cx.turn(rest, [&] { next.measure([&] { body(cx, rest.lo, end); }); })) return step<void>::detached();\n      rest.lo = end;"
+  TO "      const std::size_t from = rest.lo;\n      rest.lo = end;\n      if (!cx.turn(rest, [&] { next.measure([&] { body(cx, from, end); }); })) return step<void>::detached();"
+  SCENARIOS map)
+plant(turn_begins_at_the_first algo/merge.hpp
+  FROM "if (!cx.turn(rest, body))"
+  TO "if (!cx.turn(*this, body))"
+  SCENARIOS merge)
+plant(stolen_half_forgets_what_is_before algo/scan.hpp
+  FROM "sum_before_blocks(cx, parts, sums, known, before);"
+  TO "sum_before_blocks(cx, parts, sums, known, parts.identity);"
+  SCENARIOS scan)
+plant(part_not_looked_at_passed_over algo/find.hpp
+  FROM "right.looked_at ? end : middle"
+  TO "end"
+  SCENARIOS find)
+plant(sums_of_blocks_not_freed algo/filter.hpp
+  FROM "d.free(before);"
+  TO "static_cast<void>(before), static_cast<void>(d);"
+  SCENARIOS pack)
+plant(leaf_sorted_in_place algo/sort.hpp
+  FROM "    const std::span<T> to = cx.write(scratch);\n"
+  TO "    std::stable_sort(const_cast<T*>(from.data()), const_cast<T*>(from.data()) + from.size(), less);\n    const std::span<T> to = cx.write(scratch);\n"
+  SCENARIOS sort)

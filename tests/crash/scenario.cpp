@@ -1,6 +1,7 @@
 #include "scenario.hpp"
 
 #include <numeric>
+#include <utility>
 
 namespace ppmm::test {
 namespace {
@@ -456,6 +457,7 @@ const std::vector<scenario>& scenarios() {
     s.push_back({.name = "cells", .about = "shared cells that two strands try to fill", .workers = 2, .region = array_bytes, .blocks = 2, .expected = {208, 2},
                  .run = [](pool& p, const run_options& o) { return run(p, job_name, task<some_cells>(all<word>(p)), o); },
                  .covered = [](const coverage& c) { return c.steals > 0; }});
+    for (scenario& a : algorithm_scenarios()) s.push_back(std::move(a));
     // Larger ones, for random walks.
     s.push_back({.name = "big-heap", .about = "a tree of blocks, built and taken down by three workers with faults", .workers = 3, .large = true, .soft = 0.002,
                  .hard = 0.001, .expected = {tree_blocks(3), tree_blocks(3)},

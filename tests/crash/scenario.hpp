@@ -41,6 +41,8 @@ struct scenario {
 
 /// All of them, the smallest first.
 const std::vector<scenario>& scenarios();
+/// Those of them that run an algorithm of algo/ (algorithms.cpp).
+std::vector<scenario> algorithm_scenarios();
 
 /// The name of the job in the pool.
 inline constexpr const char* job_name = "explored";

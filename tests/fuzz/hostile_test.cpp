@@ -216,13 +216,13 @@ TEST_F(Hostile, AllAreMissing) {
   begin(joins);
   write(0, restart{});
   write(1, restart{});
-  expect_refused("");
+  expect_refused("no strand leads to the root");
 }
 
 TEST_F(Hostile, AStrandThatHasArrivedAlready) {
   begin(joins);
   img.slot(1).join.store(detail::join_word(2, detail::join_state::first, side::left));
-  expect_refused("");
+  expect_refused("on a side of a join that has arrived");
 }
 
 TEST_F(Hostile, AnArrivalThatIsToCome) {
@@ -319,7 +319,7 @@ TEST_F(HostileHeap, AnExtentOverAStack) {
   begin(arrivals);  // frames stand in chunk 3
   extent(2, 2);
   root().address.store(reinterpret_cast<std::uint64_t>(img.chunk(chunk(2))));
-  expect_refused("");
+  expect_refused("names memory that is not allocated");
 }
 
 TEST_F(HostileHeap, AnExtentOverASuperblock) {

@@ -169,24 +169,24 @@ TEST_F(Grow, ForgedGrowthsAreRefused) {
   pool::grow(file, 20 * mebi);
   pool::grow(file, 32 * mebi);
   const layout::control_root good = root();
-  const auto refused = [&](const std::function<void(layout::control_root&)>& change, bool fitting) {
+  const auto refused = [&](const std::function<void(layout::control_root&)>& change, bool fitting, const char* text = "growth") {
     layout::control_root r = good;
     change(r);
     if (fitting)
       for (auto& e : r.extensions)
         if (e.size != 0) e.checksum = detail::checksum_of(e);
     store(r);
-    expect_refused<corrupt_pool>(file, "growth");
+    expect_refused<corrupt_pool>(file, text);
     EXPECT_FALSE(inspect(file).ok());
     store(good);
   };
   using root_t = layout::control_root;
   refused([](root_t& r) { r.extensions[0].size ^= 4096; }, false);
   refused([](root_t& r) { r.extensions[1].checksum ^= 1; }, false);
-  refused([](root_t& r) { r.extension_count = 2; }, false);
+  refused([](root_t& r) { r.extension_count = 2; }, false, "a number of growths");
   refused([](root_t& r) { r.extension_count = std::uint64_t{3} << 32 | 3; }, false);
-  refused([](root_t& r) { r.extension_count = std::uint64_t{65} << 32 | 65; }, false);
-  refused([](root_t& r) { r.extension_count = ~std::uint64_t{0}; }, false);
+  refused([](root_t& r) { r.extension_count = std::uint64_t{65} << 32 | 65; }, false, "a number of growths");
+  refused([](root_t& r) { r.extension_count = ~std::uint64_t{0}; }, false, "a number of growths");
   refused([](root_t& r) { std::swap(r.extensions[0], r.extensions[1]); }, true);
   refused([](root_t& r) { r.extensions[1].offset -= 4096; }, true);
   refused([](root_t& r) { r.extensions[1].size += 1; }, true);

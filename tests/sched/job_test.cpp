@@ -1,6 +1,8 @@
 #include "sched_test.hpp"
 
+#include <array>
 #include <atomic>
+#include <cstddef>
 #include <cstring>
 #include <stdexcept>
 #include <vector>
@@ -78,6 +80,41 @@ TEST_F(Job, RefusesOtherArgumentsAndOtherTasks) {
   run_options o = with(1);
   o.input = 7;
   EXPECT_THROW(run(the_pool(), "fib", task<fib>(10), o), job_mismatch);
+}
+
+/// Padding behind an array of structs: what GCC 12 clears in the wrong place (pmem/padding.hpp).
+struct entries {
+  struct one {
+    std::uint32_t a, b, c, d;
+  };
+  std::uint64_t first;
+  std::array<one, 6> all;
+  std::uint32_t last;
+};
+
+#if __has_builtin(__builtin_clear_padding)
+TEST(Padding, IsClearedAndNothingElse) {
+  entries e;
+  std::memset(static_cast<void*>(&e), 0xff, sizeof e);
+  detail::clear_padding(&e);
+  std::array<unsigned char, sizeof e> bytes;
+  std::memcpy(bytes.data(), &e, sizeof e);
+  for (std::size_t i = 0; i < sizeof e; ++i) EXPECT_EQ(bytes[i], i < offsetof(entries, last) + sizeof e.last ? 0xff : 0) << i;
+}
+#endif
+
+step<std::uint64_t> sum_entries(context&, entries e, std::uint16_t more) {
+  std::uint64_t sum = e.first + e.last + more;
+  for (const entries::one& x : e.all) sum += x.a + x.b + x.c + x.d;
+  return sum;
+}
+TEST_F(Job, KeepsAllThatItsRootCarries) {
+  entries e{1, {}, 2};
+  for (std::uint32_t i = 0; auto& x : e.all) x = {++i, 10 * i, 100 * i, 1000 * i};
+  EXPECT_EQ(run(the_pool(), "bound", task<sum_entries>(e, std::uint16_t{3}), with(1)), 6u + 21 * 1111);
+  EXPECT_EQ(run(the_pool(), "closure", [e, more = std::uint16_t{3}](context& cx) { return sum_entries(cx, e, more); }, with(1)), 6u + 21 * 1111);
+  e.all[0].b = 1;
+  EXPECT_THROW(run(the_pool(), "bound", task<sum_entries>(e, std::uint16_t{3}), with(1)), job_mismatch);
 }
 
 TEST_F(Job, RefusesAnotherBuild) {

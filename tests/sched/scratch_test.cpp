@@ -165,6 +165,27 @@ TEST_F(Scratch, KeptBeyondItsCapsuleIsFound) {
 #endif
 #endif
 
+#if !defined(PPMM_ADDRESS_SANITIZER)
+/// Runs until a fault; what it finds after that is what the fault has left of its scratch memory.
+step<std::uint64_t> until_a_fault(context& cx, in<std::uint64_t> some) {
+  if (kept != 0) return *reinterpret_cast<const volatile std::uint64_t*>(kept.load());
+  const std::span<std::uint64_t> mine = cx.scratch<std::uint64_t>(1);
+  mine[0] = 7;
+  kept = reinterpret_cast<std::uintptr_t>(mine.data());
+  for (int i = 0; i < 100'000; ++i) static_cast<void>(cx.read(some));
+  return 0u;
+}
+TEST_F(Scratch, IsLostInAFault) {
+  run_options o = with(1);
+  o.soft_fault_rate = 0.01;
+  o.fault_seed = seed();
+  o.region = 4096;
+  const in<std::uint64_t> some(reinterpret_cast<std::uint64_t*>(region_of(the_pool(), o.region).data()), 1);
+  kept = 0;
+  EXPECT_EQ(run(the_pool(), "faults", task<until_a_fault>(some), o), 0xdbdb'dbdb'dbdb'dbdbu);
+}
+#endif
+
 /// Two capsules get the same memory: what the first had is over.
 step<bool> same_again(context& cx) {
   kept = reinterpret_cast<std::uintptr_t>(cx.scratch(100).data());

@@ -25,6 +25,36 @@ class Views : public Sched {
   }
 };
 
+#if !defined(NDEBUG)
+/// In builds with assertions, a part that is not inside its view, and a cell that is not aligned, end the process.
+TEST(ViewsDeathTest, PartsLieInside) {
+  std::uint64_t memory[8] = {};
+  const in<std::uint64_t> v(memory, 8);
+  EXPECT_EQ(v.sub(3, 5).address(), memory + 3);
+  EXPECT_TRUE(v.drop(8).empty());
+  EXPECT_DEATH(v.sub(3, 6), "from <= size_");
+  EXPECT_DEATH(v.sub(9, 0), "from <= size_");
+  EXPECT_DEATH(v.sub(1, ~std::size_t{0}), "from <= size_") << "their sum is inside";
+  EXPECT_DEATH(v.first(9), "from <= size_");
+  EXPECT_DEATH(v.drop(9), "from <= size_");
+  EXPECT_DEATH(v.sub(4, 4).sub(0, 5), "from <= size_") << "inside the whole, not the part";
+  EXPECT_DEATH(out<std::uint64_t>(memory, 8).first(9), "from <= size_");
+  EXPECT_DEATH(inout<std::uint64_t>(memory, 8).drop(9), "from <= size_");
+  EXPECT_DEATH(array<std::uint64_t>(memory, 8)[8], "i < size_");
+
+  const tile<in<std::uint64_t>> t(v, 4);
+  EXPECT_EQ(t.row(1).address(), memory + 4);
+  EXPECT_EQ(t.sub(1, 2, 1, 2).row(0).address(), memory + 6);
+  EXPECT_DEATH(t.row(2), "r < rows_");
+  EXPECT_DEATH(t.sub(0, 0, 3, 1), "row <= rows_");
+  EXPECT_DEATH(t.sub(0, 2, 1, 3), "row <= rows_") << "the next row's elements";
+  EXPECT_DEATH(t.sub(1, 0, ~std::size_t{0}, 1), "row <= rows_");
+  EXPECT_DEATH((tile<in<std::uint64_t>>(v, 3)), "all.size()");
+
+  EXPECT_DEATH(shared<std::uint64_t>(reinterpret_cast<std::uint64_t*>(reinterpret_cast<char*>(memory) + 4)), "address_ % sizeof");
+}
+#endif
+
 /// Each round changes every element, some bytes twice: a round that is repeated after a part of it was done would show.
 step<int> triple(context& cx, inout<std::uint64_t> v, std::uint64_t round) {
   if (v.size() > 300) {
