@@ -84,8 +84,8 @@ struct matrices {
   std::size_t m, k, n;
   std::size_t size() const { return m * k + k * n + m * n; }
 };
-constexpr matrices tall{65, 2, 2};   // two tiles
-constexpr matrices deep{2, 515, 1};  // two turns
+constexpr matrices tall{65, 2, 2};                          // two tiles
+constexpr matrices deep{2, detail::inner_turn + 3, 1};  // two turns
 auto multiply(const out<word>& memory, const matrices& s) {
   const out<double> all(reinterpret_cast<double*>(memory.address()), s.size());
   return matmul(tile(all.first(s.m * s.k).as_in(), s.k), tile(all.sub(s.m * s.k, s.k * s.n).as_in(), s.n),
@@ -350,7 +350,7 @@ std::vector<scenario> algorithm_scenarios() {
                   {.region = 4096, .prepare = prepare_matrices<tall>}));
   s.push_back(row("matmul-deep", "a tile in two turns, the first into the heap",
                   [](context& cx, out<word> m) { return cx.call(multiply(m, deep)).then(nothing); }, multiplied<deep>,
-                  {.splits = false, .region = 16'384, .prepare = prepare_matrices<deep>}));
+                  {.splits = false, .region = 32'768, .prepare = prepare_matrices<deep>}));
   s.push_back(row("sort-rare", "the merge meets what the leaves of its capsule read", sort_data, sorted, rare));
   s.push_back(row("group-by-rare", "the copy back meets what the pass read", group_by_bits, grouped, rare));
   s.push_back(row("sort-soft", "workers lose their memory", sort_data, sorted, soft));

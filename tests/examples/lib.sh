@@ -1,21 +1,5 @@
-# Sourced by the tests of the examples: an empty folder to run in, and `fail`. PPMM_SEED repeats a run's random choices.
-set -euo pipefail
-export LC_ALL=C
-
-seed=${PPMM_SEED:-$((RANDOM * 32768 + RANDOM))}
-RANDOM=$((seed % 32768))
-echo "PPMM_SEED=$seed"
-
-where=/dev/shm
-[[ -d $where && -w $where ]] || where=${TMPDIR:-/tmp}
-dir=$(mktemp -d "$where/ppmm-example.XXXXXX")
-trap 'cd /; rm -rf "$dir"' EXIT
-cd "$dir"
-
-fail() {
-  echo "FAILED: $*" >&2
-  exit 1
-}
+# Sourced by the tests of the examples.
+. "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
 
 # Milliseconds since $1, which `date +%s%N` gave.
 since() { echo $((($(date +%s%N) - $1) / 1000000)); }

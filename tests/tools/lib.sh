@@ -1,21 +1,5 @@
-# Sourced by the tests of the command. $PPMM is the command; PPMM_SEED repeats a run's random choices.
-set -euo pipefail
-export LC_ALL=C
-
-seed=${PPMM_SEED:-$((RANDOM * 32768 + RANDOM))}
-RANDOM=$((seed % 32768))
-echo "PPMM_SEED=$seed"
-
-where=/dev/shm
-[[ -d $where && -w $where ]] || where=${TMPDIR:-/tmp}
-dir=$(mktemp -d "$where/ppmm-test.XXXXXX")
-cd "$dir"
-trap 'status=$?; kill $(jobs -p) 2> /dev/null || true; cd /; rm -rf "$dir"; exit $status' EXIT
-
-fail() {
-  echo "FAILED: $*" >&2
-  exit 1
-}
+# Sourced by the tests of the command. $PPMM is the command.
+. "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
 
 # expect STATUS PATTERN command…: it ends with that status, and its stderr matches.
 expect() {
