@@ -83,8 +83,8 @@ class indexed_pool {
     if (put_hashes_right) rehash();
   }
   void put_back() {
-    for (auto change = changes_.rbegin(); change != changes_.rend(); ++change)
-      std::memcpy(bytes_ + change->offset, change->before.data(), change->before.size());
+    for (auto made = changes_.rbegin(); made != changes_.rend(); ++made)
+      std::memcpy(bytes_ + made->offset, made->before.data(), made->before.size());
     changes_.clear();
   }
   void check(unsigned which) {
