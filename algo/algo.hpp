@@ -2,8 +2,8 @@
 ///
 /// Written only on what any user of sched has: tasks, forks, loop turns, views and the heap. Each algorithm comes
 /// twice: as a step, `return ppmm::for_each(cx, lo, hi, body);`, and as a task for fork, call and run,
-/// `cx.call(ppmm::for_each(lo, hi, body)).then(k)`. None has a grain size to tune: loops go in *turns* of a few
-/// microseconds and fork off half of what is left only where a heartbeat found nothing for a thief to take. What an
+/// `cx.call(ppmm::for_each(lo, hi, body)).then(k)`. None has a grain size to tune: loops go in *turns* of some
+/// ten microseconds and fork off half of what is left only where a heartbeat found nothing for a thief to take. What an
 /// algorithm reads and writes are views, or arrays of the heap (`views.hpp`); other room it takes from the heap, and
 /// frees it. Costs are transfers of cache lines of B elements, as the paper counts them.
 ///

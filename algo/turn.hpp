@@ -9,7 +9,7 @@
 
 namespace ppmm::detail {
 
-/// The length of a loop's next turn, found by doubling and halving: a turn takes a few microseconds, so that a
+/// The length of a loop's next turn, found by doubling and halving: a turn takes some ten microseconds, so that a
 /// heartbeat is heard in time, and the safe point between two turns costs nothing beside them. Part of the loop's task,
 /// so a loop that is resumed or stolen goes on with it.
 class turn_length {
@@ -32,9 +32,9 @@ class turn_length {
 
  private:
 #if defined(__x86_64__)
-  static constexpr std::uint64_t aim = 12'000;  // 3 to 6 µs at 2 to 4 GHz
+  static constexpr std::uint64_t aim = 24'000;  // 6 to 12 µs at 2 to 4 GHz
 #else
-  static constexpr std::uint64_t aim = 5'000;   // ns
+  static constexpr std::uint64_t aim = 9'000;   // ns
 #endif
   static constexpr std::uint32_t longest = 1u << 30;
 

@@ -27,6 +27,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <vector>
 
 namespace {
@@ -269,19 +270,26 @@ std::vector<algorithm> all_algorithms() {
   return all;
 }
 
-/// Storing and writing back, a heartbeat's worth at a time.
-double written_back_ns_a_byte(workbench& w, memory& m) {
-  constexpr std::size_t at_once = 8192;
-  ppmm::persister p(w.pool().medium());
-  return time_ns(1,
+/// Storing and writing back, a heartbeat's worth at a time, by so many threads.
+double written_back_ns_a_byte(workbench& w, memory& m, unsigned threads) {
+  const auto write = [&](std::size_t first, std::size_t last) {
+    constexpr std::size_t at_once = 8192;
+    ppmm::persister p(w.pool().medium());
+    for (std::size_t i = first; i < last; i += at_once) {
+      const std::size_t end = std::min(i + at_once, last);
+      for (std::size_t j = i; j < end; ++j) m.to[j] = j;
+      p.flush(&m.to[i], (end - i) * sizeof(number));
+      p.fence();
+    }
+  };
+  const std::size_t share = m.size() / threads;
+  return time_ns(threads,
                  [&] {
-                   for (std::size_t i = 0; i < m.size(); i += at_once) {
-                     for (std::size_t j = i; j < i + at_once; ++j) m.to[j] = j;
-                     p.flush(&m.to[i], at_once * sizeof(number));
-                     p.fence();
-                   }
+                   std::vector<std::jthread> others;
+                   for (unsigned t = 1; t < threads; ++t) others.emplace_back(write, t * share, (t + 1) * share);
+                   write(0, share);
                  }) /
-         static_cast<double>(m.size() * sizeof(number));
+         static_cast<double>(share * threads * sizeof(number));
 }
 
 }  // namespace
@@ -333,7 +341,7 @@ int main(int argc, char** argv) {
       bytes = 64 * static_cast<double>(m.statistics.flushed.lines);
       return m.ns;
     });
-    const auto flushing = t.add([&] { return written_back_ns_a_byte(emulated, in_emulated); });
+    const auto flushing = t.add([&] { return written_back_ns_a_byte(emulated, in_emulated, threads); });
     t.take(1);  // touches all memory
     t.forget();
     t.take(quick ? 3 : 15);
