@@ -66,8 +66,8 @@ class persister {
   }
 
   /// As storing [to, to + n) and flushing it, in one go. Where flushing is by line the stores go past the caches
-  /// (movnti): nothing is read from the medium first, nor written back afterwards. Cost: `figures` in
-  /// docs/performance.md, "Large outputs".
+  /// (movnti): nothing is read from the medium first, nor written back afterwards. docs/performance.md, "Large outputs",
+  /// has what it costs.
   void copy(void* to, const void* from, std::size_t n);
   /// Whether that is faster than storing and flush(), for what is written whole and not soon read.
   bool copies_past_caches() const {
