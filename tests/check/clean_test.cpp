@@ -1,5 +1,6 @@
 /// The algorithms, the examples and the tests' jobs make none of the mistakes that the check finds.
 #include "check_test.hpp"
+#include "crash/scenario.hpp"
 #include "jobs.hpp"
 
 #include <algorithm>
@@ -46,13 +47,16 @@ class Clean : public Checked, public ::testing::WithParamInterface<way> {
  protected:
   template <class Task>
   auto run(const Task& task) {
+    return Checked::run(task, this_way());
+  }
+  static run_options this_way() {
     run_options how = long_capsules();
     how.workers = GetParam().workers;
     how.heartbeat = GetParam().heartbeat;
     how.commit_every_task = GetParam().every_task;
     how.soft_fault_rate = GetParam().soft_fault_rate;
     how.fault_seed = seed();
-    return Checked::run(task, how);
+    return how;
   }
   void TearDown() override { EXPECT_TRUE(found().empty()) << all_text(); }
 };
@@ -101,6 +105,23 @@ TEST_P(Clean, Sort) {
   run(sort(data, scratch, by_key{}));
   const std::span<const item> sorted(data.address(), n);
   EXPECT_TRUE(std::ranges::is_sorted(sorted, by_key{}));
+}
+
+/// Every algorithm, on views that share lines, beside the standard library's.
+TEST_P(Clean, Algorithms) {
+  for (const scenario& s : algorithm_scenarios()) {
+    if (s.large || s.soft > 0 || s.hard > 0) continue;
+    SCOPED_TRACE(s.name);
+    const std::span<std::byte> region = region_of(the_pool(), s.region);
+    std::ranges::fill(region, std::byte{0});
+    s.prepare(region);
+    run_options how = this_way();
+    how.region = s.region;
+    EXPECT_EQ(s.run(the_pool(), how), s.expected.value);
+    EXPECT_TRUE(s.right(region));
+    EXPECT_TRUE(found().empty()) << all_text();
+    the_pool().drop_job(job_name);
+  }
 }
 
 TEST_P(Clean, Forest) {
