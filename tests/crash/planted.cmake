@@ -40,6 +40,7 @@ function(plant name file)
     add_executable(planted_${name} EXCLUDE_FROM_ALL ${folder}/ppmm/${file} $<TARGET_OBJECTS:explorer> $<TARGET_OBJECTS:explored_algorithms>)
   endif()
   target_link_libraries(planted_${name} PRIVATE explorer)
+  target_compile_options(planted_${name} PRIVATE -g0)  # nobody debugs it; sixty of them are compiled
   add_dependencies(planted planted_${name})
   if(NOT arg_ARGS)
     set(arg_ARGS --depth 1 --schedules 60)
