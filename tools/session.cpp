@@ -208,6 +208,9 @@ void job_session::delivered() {
 
 void job_session::print_statistics() const {
   const run_statistics& s = statistics_;
+  const medium& m = pool_->medium();
+  // There the counters tell what would have been flushed, had the medium needed it.
+  const bool needs_no_flush = m.level == durability::process || (m.level == durability::power && m.grain == granularity::byte);
   const auto per = [](std::uint64_t part, std::uint64_t whole) {
     return whole == 0 ? 0.0 : static_cast<double>(part) / static_cast<double>(whole);
   };
@@ -218,11 +221,12 @@ void job_session::print_statistics() const {
       "commits      {} ({:.2f} µs each), {:.2f} % of the workers' time\n"
       "steals       {}, lost {}; taken back {}\n"
       "joins        {} arrived first, {} second\n"
-      "flushed      {} lines in {} flushes, {} fences ({:.2f} a commit)\n"
+      "flushed      {}{} lines in {} flushes{}, {} fences ({:.2f} a commit)\n"
       "faults       {} soft, {} hard; {} graves robbed, {} tasks begun again\n",
       pool_->describe_medium(), s.seconds, s.workers, s.to_first_work_ms, s.commits, per(s.commit_ns, s.commits) / 1000,
       s.seconds > 0 ? 100e-9 * static_cast<double>(s.commit_ns) / s.seconds / std::max(1u, s.workers) : 0.0, s.steals,
-      s.lost_steals, s.taken_back, s.joins_first, s.joins_second, s.flushed.lines, s.flushed.flushes, s.flushed.fences,
+      s.lost_steals, s.taken_back, s.joins_first, s.joins_second, needs_no_flush ? "nothing (else " : "", s.flushed.lines,
+      s.flushed.flushes, needs_no_flush ? ")" : "", s.flushed.fences,
       per(s.flushed.fences, s.commits), s.soft_faults, s.hard_faults, s.robberies, s.restarts_of_tasks);
 }
 
