@@ -117,7 +117,7 @@ void context::note_write(const void* p, std::size_t n, bool flushed) {
 
 /// Invariants after crash: as for any view that is written. Its blocks are on their way to the medium, in any order, and
 /// the first fence of the capsule's commit waits for them; until then the record from before counts, and a repeated
-/// capsule writes all of them again.
+/// capsule writes all of them again. Recovery: none of its own.
 bool context::note_fill(const void* p, std::size_t n) {
   const bool in_blocks = n > detail::copy_block_bytes && worker_->persister_.copies_past_caches();
   note_write(p, n, in_blocks);
