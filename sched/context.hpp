@@ -219,7 +219,7 @@ class context {
   template <class T>
   std::span<T> update(const inout<T>& v) {
     detail::watch::opened(detail::watch::view_kind::update, v.address(), v.size());
-    note_update(v.address(), v.size_bytes());
+    note_update(v.address(), v.size_bytes(), alignof(T));
     return {v.address(), v.size()};
   }
   template <class T>
@@ -349,7 +349,7 @@ class context {
   void note_write(const void* p, std::size_t n, bool flushed = false);
   bool note_fill(const void* p, std::size_t n);
   void copy_block(void* to, const void* from, std::size_t n);
-  void note_update(const void* p, std::size_t n);
+  void note_update(const void* p, std::size_t n, std::size_t alignment);
   void undo_task();
   void load_cell(const void* cell, void* value, std::size_t n);
   void cam_cell(void* cell, const void* expected, const void* desired, std::size_t n);

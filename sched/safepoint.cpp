@@ -131,10 +131,11 @@ void context::copy_block(void* to, const void* from, std::size_t n) {
 /// Invariants after crash: the old bytes are in the log, durably, before the first of them is changed; the log counts until
 /// the next record is durable. A block that this capsule allocated is not saved: after a crash it may be somebody else's.
 /// Recovery: roll_back (undo.hpp), before the worker or its robber resumes.
-void context::note_update(const void* p, std::size_t n) {
+void context::note_update(const void* p, std::size_t n, std::size_t alignment) {
   detail::worker& w = *worker_;
   const auto first = reinterpret_cast<std::uintptr_t>(p), last = first + n;
   if (n == 0) return;
+  if (first % alignment != 0) throw error(fmt::format("a task updates objects at {}, which is not aligned for them: a forged argument?", p));
   if (!w.team_.img.holds_data(first, n)) throw error(fmt::format("a task updates {} bytes at {} in place, which are not in the pool's data", n, p));
   w.access();
   const bool fresh = w.arena_.is_fresh(p);
