@@ -135,8 +135,7 @@ void context::note_update(const void* p, std::size_t n, std::size_t alignment) {
   detail::worker& w = *worker_;
   const auto first = reinterpret_cast<std::uintptr_t>(p), last = first + n;
   if (n == 0) return;
-  if (first % alignment != 0) throw error(fmt::format("a task updates objects at {}, which is not aligned for them: a forged argument?", p));
-  if (!w.team_.img.holds_data(first, n)) throw error(fmt::format("a task updates {} bytes at {} in place, which are not in the pool's data", n, p));
+  if (first % alignment != 0 || !w.team_.img.holds_data(first, n)) throw error(fmt::format("a task updates {} bytes at {} in place, which are not in the pool's data", n, p));
   w.access();
   const bool fresh = w.arena_.is_fresh(p);
   if (!fresh || w.arena_.is_fresh_of_earlier_task(p, stamp())) w.updated_.save(p, n, stamp());
