@@ -3,6 +3,10 @@
 #include <ppmm/pmem/verify.hpp>
 
 #include <libpmemobj.h>
+#include <sys/mman.h>
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/lsan_interface.h>
+#endif
 
 #include <algorithm>
 #include <atomic>
@@ -88,6 +92,16 @@ std::string_view name_of(const layout::job_entry& job) { return {job.name, ::str
 
 }  // namespace
 
+layout::part_name name_entry(const std::string& file) {
+  if (file.size() >= layout::max_part_name)
+    fail<pool_error>("{}: expected a path of at most {} bytes for a part, found {}. Put it into a folder with a shorter name", file, layout::max_part_name - 1,
+                     file.size());
+  layout::part_name name{};
+  std::ranges::copy(file, name.file);
+  name.checksum = checksum_of(name);
+  return name;
+}
+
 control_plane::control_plane(pmemobjpool* pool, std::filesystem::path file)
     : pool_(pool),
       file_(std::move(file)),
@@ -96,12 +110,24 @@ control_plane::control_plane(pmemobjpool* pool, std::filesystem::path file)
 control_plane::control_plane(control_plane&& other) noexcept
     : pool_(std::exchange(other.pool_, nullptr)), file_(std::move(other.file_)), root_(other.root_) {}
 
+void control_plane::close_after_failure() {
+  const auto sync = [this] { return ::msync(pool_, root_->segments[0].offset, MS_SYNC) == 0; };
+  if (pool_ == nullptr) return;
+  static_cast<void>(sync());  // the failure that it is owed
+  if (sync()) pmemobj_close(pool_);
+#if defined(__SANITIZE_ADDRESS__)
+  else __lsan_register_root_region(pool_, root_->segments[0].offset);  // where libpmemobj has its pointers: no leak
+#endif
+  pool_ = nullptr;
+}
+
 control_plane::~control_plane() {
   if (pool_ != nullptr) pmemobj_close(pool_);
 }
 
 /// Invariants after crash: the file has no name yet, or one that says it is not a pool (pool::create); whatever is in
-/// it, nobody will open it.
+/// it, nobody will open it. A DAX device has its name: it can be opened when the control root's checksum is right, which
+/// is written last and covers what is written with it.
 control_plane control_plane::create(const descriptor& fd, const std::filesystem::path& file,
                                     const layout::control_root& facts) {
   PMEMobjpool* pool = nullptr;
@@ -144,6 +170,12 @@ control_plane control_plane::open(const descriptor& fd, const std::filesystem::p
   return opened;
 }
 
+/// libpmemobj closes the file once it is mapped: the lock (flock) lasts as long as the mapping.
+void control_plane::keep_from_forks(std::size_t size) const {
+  if (::madvise(pool_, size, MADV_DONTFORK) != 0)
+    fail<pool_error>("{}: its control plane cannot be kept from worker processes: {}", file_.string(), os_message(errno));
+}
+
 std::vector<layout::job_entry> control_plane::jobs() const {
   std::vector<layout::job_entry> found;
   for (std::size_t i = 0; i < layout::max_jobs; ++i) {
@@ -169,14 +201,14 @@ std::optional<layout::job_entry> control_plane::find(std::string_view name) cons
 /// Before the commit, the next open restores it: the catalog is as before. After it, the entry is the new one.
 /// Recovery is libpmemobj's, in control_plane::open. One entry fits the lane's own log (2 KiB), so that a transaction
 /// never allocates: verifier counts on it.
-void control_plane::perform_write(std::size_t index, const layout::job_entry& job) {
-  static_assert(sizeof(format::undo_entry) + sizeof(layout::job_entry) <= format::undo_bytes);
-  layout::job_entry& entry = root_->jobs[index];
+template <class Entry>
+void control_plane::perform_write(Entry& entry, const Entry& content) {
+  static_assert(sizeof(format::undo_entry) + sizeof(Entry) <= format::undo_bytes);
   transaction change(pool_);
   if (!change.snapshot(&entry, sizeof(entry))) {
-    fail<pool_error>("{}: libpmemobj cannot change the job catalog: {}", file_.string(), pmemobj_errormsg());
+    fail<pool_error>("{}: libpmemobj cannot change the job catalog or the parts' names: {}", file_.string(), pmemobj_errormsg());
   }
-  entry = job;
+  entry = content;
   change.commit();
 }
 
@@ -211,15 +243,40 @@ void control_plane::put(layout::job_entry job) {
         "ppmm drop)",
         file_.string(), layout::max_jobs);
   }
-  perform_write(*place, job);
+  perform_write(root_->jobs[*place], job);
+}
+
+/// Invariants after crash: while `serial` is 0 the record says nothing, and it is 0 until all the rest is durable. So it
+/// tells of the job with that serial, which has begun or will, or of none. The job itself does not depend on it.
+void control_plane::keep_call(std::uint64_t serial, std::string_view text) {
+  layout::call_record& call = root_->call;
+  static_assert(offsetof(layout::control_root, call) % sizeof call.serial == 0);
+  if (text.size() > layout::max_call) text = {};
+  const std::uint64_t sum = checksum_of_call(serial, text);
+  if (call.serial == serial && call.checksum == sum && call.bytes == text.size() &&
+      std::memcmp(call.text, text.data(), text.size()) == 0)
+    return;
+  const std::atomic_ref<std::uint64_t> count(call.serial);
+  const auto say = [&](std::uint64_t s) {
+    count.store(s, std::memory_order_release);
+    pmemobj_persist(pool_, &call.serial, sizeof call.serial);
+  };
+  if (call.serial != 0) say(0);
+  if (text.empty()) return;
+  call.bytes = text.size();
+  call.checksum = sum;
+  std::memcpy(call.text, text.data(), text.size());
+  pmemobj_persist(pool_, &call.bytes, offsetof(layout::call_record, text) - offsetof(layout::call_record, bytes) + text.size());
+  say(serial);
 }
 
 /// Invariants after crash: the entry does not count yet. Torn, it announces nothing (its checksum); the file is not longer
 /// than the pool then.
-void control_plane::announce_extension(std::uint64_t bytes) {
+void control_plane::announce_extension(std::uint64_t bytes, std::uint64_t round) {
   layout::extension_entry& e = root_->extensions[extensions(*root_)];
-  e.offset = pool_size(*root_);
+  e.offset = part_size(*root_);
   e.size = bytes;
+  e.round = round;
   e.checksum = checksum_of(e);
   pmemobj_persist(pool_, &e, sizeof e);
 }
@@ -233,10 +290,12 @@ void control_plane::add_extension() {
   pmemobj_persist(pool_, &root_->extension_count, sizeof n);
 }
 
+void control_plane::rename_part(std::size_t part, const std::string& file) { perform_write(root_->names[part], name_entry(file)); }
+
 bool control_plane::drop(std::string_view name) {
   const auto index = index_of(name);
   if (!index) return false;
-  perform_write(*index, layout::job_entry{});
+  perform_write(root_->jobs[*index], layout::job_entry{});
   return true;
 }
 

@@ -26,6 +26,7 @@ struct disk_full : pool_error { using pool_error::pool_error; };           ///< 
 struct read_only_pool : pool_error { using pool_error::pool_error; };      ///< no right to write
 struct no_such_pool : pool_error { using pool_error::pool_error; };        ///< no file of that name
 struct pool_exists : pool_error { using pool_error::pool_error; };         ///< create() over a file
+struct part_mismatch : pool_error { using pool_error::pool_error; };       ///< a part is missing, swapped, another pool's, or half made
 struct durability_refused : pool_error { using pool_error::pool_error; };  ///< the medium cannot give that level
 
 /// The medium failed while it was written (msync). What was committed before is whole.

@@ -5,14 +5,17 @@
 #include <ppmm/pmem/control.hpp>
 #include <ppmm/pmem/file.hpp>
 #include <ppmm/pmem/mapping.hpp>
-#include <ppmm/pmem/opening_lock.hpp>
+#include <ppmm/pmem/parts.hpp>
 #include <ppmm/pmem/pool.hpp>
+#include <ppmm/pmem/slot_lock.hpp>
 #include <ppmm/pmem/verify.hpp>
 
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <vector>
 
 namespace ppmm {
 
@@ -48,42 +51,85 @@ void lengthen(const detail::descriptor& fd, const std::filesystem::path& file, s
   fail_to_grow(file, error);
 }
 
+/// What a growth makes of one part.
+struct change {
+  std::size_t before, after;
+};
+
+/// Each part in proportion to its size at creation: so a growth that was cut short goes on to the same sizes.
+std::vector<change> planned(const std::vector<detail::part_file>& parts, std::size_t asked) {
+  const std::string& name = parts[0].file.string();
+  std::size_t first = 0, before = 0;
+  for (const detail::part_file& p : parts) {
+    first += p.root->file_size;
+    before += detail::part_size(*p.root);
+  }
+  std::vector<change> changes;
+  bool any = false;
+  for (const detail::part_file& p : parts) {
+    const std::size_t now = detail::part_size(*p.root);
+    const auto share = static_cast<std::size_t>(static_cast<__uint128_t>(asked) * p.root->file_size / first);
+    const std::size_t wanted = (share + page - 1) / page * page;
+    changes.push_back({now, wanted < now + layout::min_extension ? now : wanted});
+    any = any || changes.back().after != now;
+  }
+  const std::size_t rounded = (asked + page - 1) / page * page;
+  if (!any && rounded != before)
+    fail<pool_error>("{}: expected a size of at least {} bytes, found {}. A pool of {} bytes grows by {} or more, and never shrinks", name,
+                     before + parts.size() * layout::min_extension, asked, before, parts.size() * layout::min_extension);
+  return changes;
+}
+
+void check_room(const detail::part_file& p, std::size_t size) {
+  const layout::control_root& root = *p.root;
+  const std::string& name = p.file.string();
+  if (root.segment_count + detail::extensions(root) >= layout::max_segments)
+    fail<pool_error>("{}: expected a pool of fewer than {} segments, found no room for one more. Create a larger pool", name, layout::max_segments);
+  if (const std::uint64_t room = detail::end_of_room(root) - root.base_address; size > room || (root.part + 1 < root.part_count && detail::footprint(size) > room))
+    fail<pool_error>("{}: expected a size of at most {} bytes, for there the pool's next part is mapped, or its addresses end; found {}. Ask for less, or create a larger pool",
+                     name, detail::end_of_room(root) - root.base_address, size);
+  if (!detail::can_be_mapped(root.base_address, size))
+    fail<address_taken>("{}: expected {} free bytes at address {:#x}, found something mapped there (another pool, or a library). Grow it in another process, "
+                        "or create a larger pool",
+                        name, size, root.base_address);
+}
+
 }  // namespace
 
-/// Invariants after crash: the size that counts is the old one until the count of extensions is durable, then the new one.
-///  - before the announcement is durable, the file is as long as the pool;
-///  - after it, it may be longer, as far as was announced; nothing behind the pool's size is believed;
+/// Invariants after crash: the size of a part that counts is the old one until its count of extensions is durable, then the
+/// new one; part by part.
+///  - before the announcement is durable, the file is as long as the part;
+///  - after it, it may be longer, as far as was announced; nothing behind the part's size is believed;
 ///  - the count is written when the longer file, all zeros there, is durable.
-/// Recovery: none is needed. The next growth cuts off what this one left.
+/// Recovery: none is needed. The next growth cuts off what this one left, and goes on with the parts that are missing.
 std::size_t pool::grow(const std::filesystem::path& file, std::size_t asked, bool sparse) {
-  const detail::descriptor fd = detail::open_pool_file(file, detail::access::write);
   if (asked > max_size) fail<pool_error>("{}: expected a size of at most {} bytes, found {}. Ask for less", file.string(), max_size, asked);
-  const std::size_t size = (asked + page - 1) / page * page;
-  std::size_t before = 0;
-  {
-    const detail::opening_lock lock(fd, file);
-    detail::verifier verify(fd, file);
-    verify.run_all();
-    const layout::control_root& root = verify.root();
-    detail::check_level(static_cast<durability>(root.durability), detail::file_system_of(fd.get()), file);
-    before = detail::pool_size(root);
-    if (size == before) return size;
-    if (size < before + layout::min_extension)
-      fail<pool_error>("{}: expected a size of at least {} bytes, found {}. A pool of {} bytes grows by {} or more, and never shrinks", file.string(),
-                       before + layout::min_extension, asked, before, layout::min_extension);
-    if (root.segment_count + detail::extensions(root) >= layout::max_segments)
-      fail<pool_error>("{}: expected a pool of fewer than {} segments, found no room for one more. Create a larger pool", file.string(), layout::max_segments);
-    if (!detail::can_be_mapped(root.base_address, size))
-      fail<address_taken>("{}: expected {} free bytes at address {:#x}, found something mapped there (another pool, or a library). Grow it in another process, "
-                          "or create a larger pool",
-                          file.string(), size, root.base_address);
+  std::vector<detail::part_file> parts = detail::open_parts(file);
+  detail::check_nobody_works(parts[0].fd.get(), parts[0].file);
+  for (const detail::part_file& p : parts)
+    if (p.fd.device())
+      fail<pool_error>("{}: expected files, which can become longer, found a DAX device, which cannot. Create a pool on a larger device, or in files on a DAX file system",
+                       p.file.string());
+  const std::vector<change> changes = planned(parts, asked);
+  for (std::size_t i = 0; i < parts.size(); ++i) {
+    detail::check_level(static_cast<durability>(parts[i].root->durability), parts[i].where, parts[i].file);
+    if (changes[i].after != changes[i].before) check_room(parts[i], changes[i].after);
   }
-  auto control = detail::control_plane::open(fd, file);
-  if (detail::pool_size(control.root()) != before) fail<pool_in_use>("{}: another process has just made it grow. Try again", file.string());
-  cut(fd, file, before);
-  control.announce_extension(size - before);
-  lengthen(fd, file, before, size, sparse);
-  control.add_extension();
+  std::size_t size = 0;
+  std::uint64_t round = 1;
+  for (const detail::part_file& p : parts) round = std::max(round, detail::newest_round(*p.root) + 1);
+  for (std::size_t i = 0; i < parts.size(); ++i) {
+    const auto [before, after] = changes[i];
+    size += after;
+    if (after == before) continue;
+    parts[i].lock.reset();
+    auto control = detail::control_plane::open(parts[i].fd, parts[i].file);
+    if (detail::part_size(control.root()) != before) fail<pool_in_use>("{}: another process has just made it grow. Try again", parts[i].file.string());
+    cut(parts[i].fd, parts[i].file, before);
+    control.announce_extension(after - before, round);
+    lengthen(parts[i].fd, parts[i].file, before, after, sparse);
+    control.add_extension();
+  }
   return size;
 }
 

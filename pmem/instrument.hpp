@@ -13,7 +13,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <mutex>
 
 namespace ppmm::detail {
 
@@ -47,31 +46,6 @@ inline void copy_unobserved(void* to, const void* from, std::size_t n) {
 /// True while this thread is in an observer, whose own accesses are not told. An observer that lets other code go on (a
 /// fiber) gives it its own flag meanwhile.
 bool& in_observer();
-
-#if defined(PPMM_INSTRUMENT)
-/// How many short_mutexes this thread has locked. An observer must not let other code of this thread go on meanwhile
-/// (a fiber), which might want one of them.
-unsigned& locks_held();
-
-class short_mutex {
- public:
-  void lock() {
-    mutex_.lock();
-    ++locks_held();
-  }
-  void unlock() {
-    --locks_held();
-    mutex_.unlock();
-  }
-
- private:
-  std::mutex mutex_;
-};
-#else
-/// A mutex that is held for some accesses to the pool, and never where a worker may pause.
-using short_mutex = std::mutex;
-inline unsigned locks_held() { return 0; }
-#endif
 
 /// True while somebody observes.
 bool accesses_are_observed();

@@ -1,7 +1,9 @@
 #include <ppmm/pmem/mapping.hpp>
 
+#include <fcntl.h>
 #include <libpmem2.h>
 #include <sys/mman.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <cstdlib>
@@ -55,15 +57,6 @@ bool is_free(std::uint64_t address, std::size_t size) {
   return got == wanted;  // a kernel before 4.17 takes the address for a hint
 }
 
-/// Address space that a reservation of libpmem2 1.12 takes: it adds room to align by 2 MiB or 1 GiB, also where the
-/// address is given.
-std::size_t footprint(std::size_t size) {
-  constexpr std::size_t huge = std::size_t{2} << 20;
-  constexpr std::size_t giant = std::size_t{1} << 30;
-  const std::size_t alignment = size < 2 * giant ? huge : giant;
-  return (size + alignment - 1) / alignment * alignment + alignment;
-}
-
 using source = std::unique_ptr<pmem2_source, decltype([](pmem2_source* s) { pmem2_source_delete(&s); })>;
 using config = std::unique_ptr<pmem2_config, decltype([](pmem2_config* c) { pmem2_config_delete(&c); })>;
 
@@ -81,18 +74,34 @@ void check_level(durability level, const file_system& where, const std::filesyst
         "Ask for level `process` or `emulated`, or put the pool on a disk or a DAX file system",
         file.string(), where.name);
   }
-  // libpmemobj believes it, and would not sync the job catalog.
-  if (const char* forced = std::getenv("PMEM_IS_PMEM_FORCE"); forced != nullptr && std::string_view(forced) == "1") {
+  if (!where.unkept.empty()) {
     fail<durability_refused>(
-        "{}: expected to find out what the medium is, found PMEM_IS_PMEM_FORCE=1, which makes "
-        "libpmemobj take any medium for persistent memory. Unset it, or ask for level `process`",
-        file.string());
+        "{}: expected a medium that keeps what is synced when the power fails, found {}: {}. "
+        "Ask for level `process` or `emulated`, or put the pool elsewhere",
+        file.string(), where.name, where.unkept);
   }
+  // libpmemobj believes them, and would not sync the job catalog, or not flush it.
+  for (const char* name : {"PMEM_IS_PMEM_FORCE", "PMEM_NO_FLUSH"}) {
+    const char* forced = std::getenv(name);
+    if (forced == nullptr || std::string_view(forced) != "1") continue;
+    fail<durability_refused>(
+        "{}: expected to find out what the medium is, found {}=1, which makes libpmemobj leave out what "
+        "this medium needs. Unset it, or ask for level `process`",
+        file.string(), name);
+  }
+}
+
+/// A reservation of libpmem2 1.12 has room to align by 2 MiB or 1 GiB, also where the address is given.
+std::size_t footprint(std::size_t size) {
+  constexpr std::size_t huge = std::size_t{2} << 20;
+  constexpr std::size_t giant = std::size_t{1} << 30;
+  const std::size_t alignment = size < 2 * giant ? huge : giant;
+  return (size + alignment - 1) / alignment * alignment + alignment;
 }
 
 mapping::mapping(const descriptor& fd, const std::filesystem::path& file, std::uint64_t address, std::size_t size,
                  durability level)
-    : size_(size) {
+    : fd_(::fcntl(fd.get(), F_DUPFD_CLOEXEC, 0)), size_(size) {
   const forced_granularity force(level == durability::emulated ? "CACHE_LINE" : nullptr);  // the lock, as well
   const std::size_t rest = footprint(size) - size;
   const bool rest_was_free = is_free(address + size, rest);
@@ -135,6 +144,15 @@ void mapping::release() {
   if (rest_ != 0) ::munmap(base_ + size_, rest_);
 }
 
+synced_file mapping::file() const {
+  struct statfs status;
+  const bool known = ::fstatfs(fd_.get(), &status) == 0;
+  return {.base = reinterpret_cast<std::uintptr_t>(base_),
+          .size = size_,
+          .fd = fd_.get(),
+          .syncs_as_one = known && syncs_as_one(static_cast<std::uint32_t>(status.f_type))};
+}
+
 granularity mapping::grain() const {
   switch (pmem2_map_get_store_granularity(map_)) {
     case PMEM2_GRANULARITY_BYTE:
@@ -157,13 +175,18 @@ bool can_be_mapped(std::uint64_t address, std::size_t size) {
   return size <= end && address <= end - size && is_free(address, size);
 }
 
-std::uint64_t free_address(std::uint64_t from, std::size_t size) {
+std::uint64_t free_address(std::uint64_t from, std::size_t size, std::size_t count, std::uint64_t spacing) {
   constexpr std::uint64_t step = std::uint64_t{1} << 30;
   // ThreadSanitizer knows no application memory between here and the libraries at the top.
   constexpr std::uint64_t end = 0x5680'0000'0000;
-  for (std::uint64_t address = from; address < end && footprint(size) <= end - address; address += step) {
-    if (is_free(address, footprint(size))) return address;
-  }
+  const std::uint64_t room = (count - 1) * spacing + footprint(size);
+  const auto all_free = [&](std::uint64_t address) {
+    for (std::size_t i = 0; i < count; ++i)
+      if (!is_free(address + i * spacing, footprint(size))) return false;
+    return true;
+  };
+  for (std::uint64_t address = from; address < end && room <= end - address; address += step)
+    if (all_free(address)) return address;
   return 0;
 }
 

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <utility>
 
 struct pmem2_map;
 struct pmem2_vm_reservation;
@@ -28,6 +29,8 @@ class mapping {
   mapping& operator=(const mapping&) = delete;
 
   std::byte* base() const { return base_; }
+  synced_file file() const;
+  descriptor take_file() { return std::move(fd_); }  // for who outlives the mapping
   granularity grain() const;
   void (*flush_function() const)(const void*, std::size_t);
   void (*drain_function() const)();
@@ -36,6 +39,7 @@ class mapping {
  private:
   void release();
 
+  descriptor fd_;  // the file's, as long as it is mapped
   pmem2_vm_reservation* reservation_ = nullptr;
   pmem2_map* map_ = nullptr;
   std::byte* base_ = nullptr;
@@ -43,10 +47,14 @@ class mapping {
   std::size_t rest_ = 0;  // bytes behind the mapping that libpmem2 has taken as well
 };
 
+/// Address space that a mapping of `size` bytes takes: more than these, with libpmem2 1.12.
+std::size_t footprint(std::size_t size);
+
 /// Nothing is mapped where a pool of that size at that address would go.
 bool can_be_mapped(std::uint64_t address, std::size_t size);
 
-/// The first address from `from` on, in steps of 1 GiB, where `size` bytes can be mapped now; 0 if there is none.
-std::uint64_t free_address(std::uint64_t from, std::size_t size);
+/// The first address from `from` on, in steps of 1 GiB, where `count` times `size` bytes can be mapped now, `spacing` bytes
+/// apart; 0 if there is none.
+std::uint64_t free_address(std::uint64_t from, std::size_t size, std::size_t count = 1, std::uint64_t spacing = 0);
 
 }  // namespace ppmm::detail

@@ -100,4 +100,6 @@ void new_file::publish(bool durable) {
   }
 }
 
+void new_file::withdraw() noexcept { ::unlink(file_.c_str()); }
+
 }  // namespace ppmm::detail

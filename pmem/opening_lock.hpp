@@ -12,18 +12,18 @@ namespace ppmm::detail {
 class opening_lock {
  public:
   /// Throws pool_in_use.
-  opening_lock(const descriptor& fd, const std::filesystem::path& file) : fd_(fd) {
-    if (::flock(fd_.get(), LOCK_EX | LOCK_NB) == 0) return;
+  opening_lock(const descriptor& fd, const std::filesystem::path& file) : fd_(fd.get()) {
+    if (::flock(fd_, LOCK_EX | LOCK_NB) == 0) return;
     const auto holder = holder_of(fd);
     fail<pool_in_use>("{}: expected a pool that nobody has open, found it held by {}. Close it there, or wait",
                       file.string(), holder ? fmt::format("process {}", *holder) : "a process");
   }
-  ~opening_lock() { ::flock(fd_.get(), LOCK_UN); }
+  ~opening_lock() { ::flock(fd_, LOCK_UN); }
   opening_lock(const opening_lock&) = delete;
   opening_lock& operator=(const opening_lock&) = delete;
 
  private:
-  const descriptor& fd_;
+  const int fd_;  // outlives this
 };
 
 }  // namespace ppmm::detail

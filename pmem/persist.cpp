@@ -4,10 +4,8 @@
 #include <ppmm/pmem/simulated.hpp>
 
 #include <libpmem2.h>
-#include <sys/mman.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <chrono>
 #include <cstring>
 
@@ -67,7 +65,7 @@ void persister::write_back(std::uintptr_t first, std::size_t n) {
     medium_->flush(reinterpret_cast<const void*>(first), n);
     return;
   }
-  const page_range pages{first / page * page, (first + n + page - 1) / page * page};
+  const detail::page_range pages{first / page * page, (first + n + page - 1) / page * page};
   // A commit flushes neighbours, mostly: one range grows instead of many being noted.
   if (!pages_.empty() && pages.first <= pages_.back().last && pages_.back().first <= pages.last) {
     pages_.back() = {std::min(pages_.back().first, pages.first), std::max(pages_.back().last, pages.last)};
@@ -107,25 +105,13 @@ void persister::forget() {
   if (way_ == way::simulated) medium_->simulated->forget(this);
 }
 
-/// Invariants after crash: of the pages noted, any subset may be on the medium before the last msync returns, each of
-/// them whole or torn by sectors. So nothing may depend on an order within one fence; records carry checksums.
+/// Invariants after crash: of the pages noted, any subset may be on the medium before this returns, each of them whole or
+/// torn by sectors. So nothing may depend on an order within one fence; records carry checksums.
+///
+/// Not libpmem2's persist: by page that is an msync a range, and abort() when one fails (PMDK 1.12,
+/// src/libpmem2/persist.c:pmem2_persist_pages).
 void persister::sync_pages() {
-  // An msync ends in a commit of the file system's journal, which costs more than writing a page; clean pages between
-  // two ranges cost nothing. So ranges less than this apart go in one call.
-  constexpr std::uintptr_t near = std::uintptr_t{1} << 20;
-  std::ranges::sort(pages_, {}, &page_range::first);
-  int error = 0;
-  for (auto next = pages_.begin(); next != pages_.end();) {
-    page_range cluster = *next++;
-    while (next != pages_.end() && next->first <= cluster.last + near) {
-      cluster.last = std::max(cluster.last, next->last);
-      ++next;
-    }
-    if (::msync(reinterpret_cast<void*>(cluster.first), cluster.last - cluster.first, MS_SYNC) != 0) {
-      error = errno;
-      break;
-    }
-  }
+  const int error = pages_.empty() ? 0 : detail::sync_ranges(pages_, medium_->files);
   pages_.clear();
   std::atomic<bool>* shared = medium_->failed;
   if (error != 0) {
@@ -133,7 +119,7 @@ void persister::sync_pages() {
     if (shared != nullptr) shared->store(true);
     started_ = 0;
     detail::fail<medium_error>(
-        "expected msync to make the pool's pages durable, found: {}. What was committed before is "
+        "expected to make the pool's pages durable, found: {}. What was committed before is "
         "whole; check the disk, then start again",
         detail::os_message(error));
   }
@@ -141,7 +127,7 @@ void persister::sync_pages() {
     failed_ = true;
     started_ = 0;
     detail::fail<medium_error>(
-        "expected a medium that works, found that an earlier msync failed. What was committed "
+        "expected a medium that works, found that an earlier sync failed. What was committed "
         "before it is whole; check the disk, then start again");
   }
 }

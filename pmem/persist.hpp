@@ -6,15 +6,18 @@
 /// | level    | granularity | flush           | fence            |
 /// | power    | cache line  | clwb by line    | sfence           |
 /// | power    | byte (eADR) | nothing         | sfence           |
-/// | power    | page        | notes the pages | msync of them    |
+/// | power    | page        | notes the pages | syncs them       |
 /// | process  | any         | nothing         | compiler fence   |
 /// | emulated | cache line, forced on tmpfs or a file: costs as DAX, survives as `process` |
 /// | simulated | memory, modelled line by line: what a power failure may leave is computed (simulated.hpp) |
 #pragma once
 
+#include <ppmm/pmem/page_sync.hpp>
+
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <vector>
 
 namespace ppmm {
@@ -49,6 +52,7 @@ struct medium {
   /// persister remembers for itself.
   std::atomic<bool>* failed = nullptr;
   simulated_medium* simulated = nullptr;  // level simulated: the model
+  std::span<const synced_file> files = {};  // page granularity: what is mapped, by address; what is not in it is synced by msync alone
 };
 
 /// One worker's way to the medium. Not shared between threads.
@@ -76,7 +80,8 @@ class persister {
 
   /// Waits until everything this worker flushed is durable. Throws medium_error (page granularity only): then
   /// nothing flushed since the last fence may be taken for durable, and every later fence throws as well.
-  /// Cost: in `process` nothing but program order (1 ns); by line, one sfence; by page, one msync a cluster of pages.
+  /// Cost: in `process` nothing but program order (1 ns); by line, one sfence; by page, one flush of the
+  /// disk's cache on ext4 and xfs, elsewhere one for each cluster of pages (page_sync.hpp).
   void fence() {
     ++counters_.fences;
     if (way_ == way::nothing) {
@@ -100,9 +105,6 @@ class persister {
 
  private:
   enum class way : std::uint8_t { nothing, lines, pages, simulated };
-  struct page_range {
-    std::uintptr_t first, last;  // [first, last), whole pages
-  };
   void count(std::uintptr_t first, std::size_t n) {
     ++counters_.flushes;
     counters_.bytes += n;
@@ -118,7 +120,7 @@ class persister {
   flush_counters counters_;
   std::uint64_t started_ = 0;  // time stamp of the first flush since the last fence; 0: none
   double ns_per_tick_ = 0;
-  std::vector<page_range> pages_;  // page granularity: what the next fence syncs
+  std::vector<detail::page_range> pages_;  // page granularity: what the next fence syncs
 };
 
 }  // namespace ppmm

@@ -51,8 +51,8 @@ simulated_medium::simulated_medium(pool& p)
     : base_(reinterpret_cast<std::uintptr_t>(p.base())),
       pool_(p),
       before_(p.medium()),
-      index_(p.size() / line_size + 1),
-      flags_(p.size() / line_size + 1) {
+      index_(p.span() / line_size + 1),
+      flags_(p.span() / line_size + 1) {
   if (!detail::accesses_are_instrumented()) {
     detail::fail<pool_error>("expected a build with instrumented accesses (-DPPMM_INSTRUMENT=ON) for the simulated medium, found one without: "
                              "it would see no store");
@@ -61,7 +61,7 @@ simulated_medium::simulated_medium(pool& p)
   simulated.level = durability::simulated;
   simulated.simulated = this;
   pool_.set_medium(simulated);
-  detail::observe_accesses(base_, p.size(), this);
+  detail::observe_accesses(base_, p.span(), this);
 }
 
 simulated_medium::~simulated_medium() {

@@ -33,6 +33,7 @@ constexpr const char* restore = "Restore the pool from a copy";
 // No padding: a checksum covers every byte that counts, and none that does not.
 static_assert(std::has_unique_object_representations_v<layout::control_root>);
 static_assert(std::has_unique_object_representations_v<layout::job_entry>);
+static_assert(std::has_unique_object_representations_v<layout::part_name>);
 
 std::uint64_t checksum_of(const layout::control_root& root) {
   return checksum(&root, offsetof(layout::control_root, checksum));
@@ -42,11 +43,46 @@ std::uint64_t checksum_of(const layout::extension_entry& extension) {
   return checksum(&extension, offsetof(layout::extension_entry, checksum));
 }
 
+std::uint64_t checksum_of(const layout::part_name& name) { return checksum(&name, offsetof(layout::part_name, checksum)); }
+
+std::uint64_t end_of_room(const layout::control_root& root) {
+  return root.part + 1 < root.part_count ? root.parts[root.part + 1].base_address : root.parts[0].base_address + pool::max_size;
+}
+
 std::size_t extensions(const layout::control_root& root) { return static_cast<std::uint32_t>(root.extension_count); }
 
-std::uint64_t pool_size(const layout::control_root& root) {
+void check_bad_blocks(const std::vector<bad_range>& bad, const layout::control_root& root,
+                      const std::filesystem::path& file, bool libpmemobj_refuses) {
+  const std::vector<layout::segment_entry> segments = segments_of(root);
+  std::uint64_t count = 0, bytes = 0;
+  for (const bad_range& b : bad) {
+    if (b.offset >= part_size(root)) continue;
+    const bool in_data = std::ranges::any_of(segments, [&b](const layout::segment_entry& s) {
+      return b.offset >= s.offset && b.offset - s.offset <= s.size && b.size <= s.size - (b.offset - s.offset);
+    });
+    ++count;
+    bytes += b.size;
+    if (in_data) continue;
+    fail<medium_error>(
+        "{}: expected a medium that can be read, found {} bad bytes at offset {:#x}, among what every opening needs. "
+        "Restore the pool from a copy on good memory",
+        file.string(), b.size, b.offset);
+  }
+  if (count == 0 || !libpmemobj_refuses) return;
+  fail<medium_error>(
+      "{}: expected a medium that can be read, found {} bad range{} in the pool's data, {} bytes, the first at offset {:#x}. Restore the pool from a copy on "
+      "good memory; or open it as it is, where whoever reads there is killed: `pmempool feature --disable CHECK_BAD_BLOCKS {}`",
+      file.string(), count, count == 1 ? "" : "s", bytes, bad.front().offset, file.string());
+}
+
+std::uint64_t part_size(const layout::control_root& root) {
   const std::size_t n = extensions(root);
   return n == 0 ? root.file_size : root.extensions[n - 1].offset + root.extensions[n - 1].size;
+}
+
+std::uint64_t newest_round(const layout::control_root& root) {
+  const std::size_t n = extensions(root);
+  return n == 0 ? 0 : root.extensions[n - 1].round;
 }
 
 std::vector<layout::segment_entry> segments_of(const layout::control_root& root) {
@@ -57,9 +93,9 @@ std::vector<layout::segment_entry> segments_of(const layout::control_root& root)
 
 namespace {
 
-/// It continues a pool of that many bytes.
-bool continues(const layout::extension_entry& e, std::uint64_t size) {
-  return e.checksum == checksum_of(e) && e.offset == size && e.size % page == 0 && e.size >= layout::min_extension && size <= pool::max_size &&
+/// It continues a part of that many bytes, as it was after that growth of the pool.
+bool continues(const layout::extension_entry& e, std::uint64_t size, std::uint64_t round) {
+  return e.round > round && e.checksum == checksum_of(e) && e.offset == size && e.size % page == 0 && e.size >= layout::min_extension && size <= pool::max_size &&
          e.size <= pool::max_size - size;
 }
 
@@ -67,12 +103,17 @@ bool continues(const layout::extension_entry& e, std::uint64_t size) {
 
 std::optional<std::uint64_t> announced_size(const layout::control_root& root) {
   const std::size_t n = extensions(root);
-  if (n == layout::max_segments || !continues(root.extensions[n], pool_size(root))) return std::nullopt;
-  return pool_size(root) + root.extensions[n].size;
+  if (n == layout::max_segments || !continues(root.extensions[n], part_size(root), newest_round(root))) return std::nullopt;
+  return part_size(root) + root.extensions[n].size;
 }
 
 std::uint64_t checksum_of(const layout::job_entry& job) {
   return checksum(&job, offsetof(layout::job_entry, checksum));
+}
+
+std::uint64_t checksum_of_call(std::uint64_t serial, std::string_view text) {
+  const std::uint64_t head[] = {serial, text.size(), checksum(text.data(), text.size())};
+  return checksum(head, sizeof head);
 }
 
 verifier::verifier(const descriptor& fd, std::filesystem::path file)
@@ -85,6 +126,7 @@ const std::vector<verifier::check>& verifier::checks() {
       {"control root", &verifier::check_root, true},
       {"growths", &verifier::check_extensions, true},
       {"file size", &verifier::check_size, true},
+      {"table of parts", &verifier::check_parts, true},
       {"segment table", &verifier::check_segments, true},
       {"libpmemobj heap", &verifier::check_heap, false},
       {"libpmemobj logs", &verifier::check_logs, false},
@@ -111,6 +153,9 @@ void verifier::check_header() {
                      name_, file_size_);
   }
   const auto signature = read<std::array<char, sizeof(format::pool_signature)>>(0);
+  if (fd_.device() && signature == decltype(signature){}) {
+    fail<not_a_pool>("{}: expected a pool, found a DAX device without one. Create it first (pool::create, ppmm create)", name_);
+  }
   if (std::memcmp(signature.data(), format::pool_signature, signature.size()) != 0) {
     fail<not_a_pool>(
         "{}: expected a libpmemobj pool (it begins with PMEMOBJ), found some other file. Name another file", name_);
@@ -205,8 +250,8 @@ void verifier::check_root() {
     fail<corrupt_pool>("{}: expected checksum {:#x} in the control root, found {:#x}. {}", name_, sum, root->checksum,
                        restore);
   }
-  if (root->max_workers == 0 || root->max_workers > 1024) {
-    fail<corrupt_pool>("{}: expected 1 to 1024 worker slots, found {}. {}", name_, root->max_workers, restore);
+  if (root->max_workers == 0 || root->max_workers > layout::most_workers) {
+    fail<corrupt_pool>("{}: expected 1 to {} worker slots, found {}. {}", name_, layout::most_workers, root->max_workers, restore);
   }
   if (root->durability > static_cast<std::uint32_t>(durability::emulated)) {
     fail<corrupt_pool>("{}: expected durability level 0, 1 or 2, found {}. {}", name_, root->durability, restore);
@@ -222,7 +267,7 @@ void verifier::check_extensions() {
   std::uint64_t size = root.file_size;
   for (std::size_t i = 0; i < n; ++i) {
     const layout::extension_entry& e = root.extensions[i];
-    if (!continues(e, size))
+    if (!continues(e, size, i == 0 ? 0 : root.extensions[i - 1].round))
       fail<corrupt_pool>("{}: expected growth {} to continue a pool of {} bytes, found {} bytes at {:#x}, with checksum {:#x}. {}", name_, i, size, e.size,
                          e.offset, e.checksum, restore);
     size += e.size;
@@ -238,7 +283,7 @@ void verifier::check_size() {
   if (root.file_size > pool::max_size) {
     fail<corrupt_pool>("{}: expected a pool of at most {} bytes, found one of {}. {}", name_, pool::max_size, root.file_size, restore);
   }
-  const std::uint64_t size = pool_size(root);
+  const std::uint64_t size = part_size(root);
   if (size > file_size_) {
     fail<truncated_pool>("{}: expected {} bytes, found {}. {}", name_, size, file_size_, restore);
   }
@@ -250,6 +295,35 @@ void verifier::check_size() {
   if (root.base_address % page != 0 || !inside(root.base_address, size, lowest_address, end_of_user_addresses)) {
     fail<corrupt_pool>("{}: expected a page address of this machine to map {} bytes at, found {:#x}. {}", name_, size,
                        root.base_address, restore);
+  }
+}
+
+/// This file is one of them; where they are mapped they do not meet, and the first knows where they are.
+void verifier::check_parts() {
+  const layout::control_root& root = *root_;
+  if (root.part_count == 0 || root.part_count > layout::max_parts || root.part >= root.part_count) {
+    fail<corrupt_pool>("{}: expected one of 1 to {} parts, found number {} of {}. {}", name_, layout::max_parts, root.part, root.part_count, restore);
+  }
+  const layout::part_entry& own = root.parts[root.part];
+  if (own.base_address != root.base_address || own.file_size != root.file_size) {
+    fail<corrupt_pool>("{}: expected part {} of {} bytes at {:#x}, as it is, in the table of parts, found {} bytes at {:#x}. {}", name_, root.part,
+                       root.file_size, root.base_address, own.file_size, own.base_address, restore);
+  }
+  std::uint64_t free_from = lowest_address;
+  for (std::uint32_t i = 0; i < root.part_count; ++i) {
+    const layout::part_entry& p = root.parts[i];
+    const std::uint64_t size = i == root.part ? part_size(root) : p.file_size;
+    if (p.base_address % page != 0 || p.file_size < pool::min_size || !inside(p.base_address, size, free_from, end_of_user_addresses) ||
+        p.base_address + size - root.parts[0].base_address > pool::max_size) {
+      fail<corrupt_pool>("{}: expected part {} mapped behind those before it, and all within {} bytes, found {} bytes at {:#x}. {}", name_, i, pool::max_size,
+                         size, p.base_address, restore);
+    }
+    free_from = p.base_address + size;
+    if (root.part != 0) continue;
+    const layout::part_name& n = root.names[i];
+    if (n.checksum != checksum_of(n) || !terminated(n.file) || n.file[0] != '/') {
+      fail<corrupt_pool>("{}: expected the name of part {}, found something that its checksum does not fit. {}", name_, i, restore);
+    }
   }
 }
 
@@ -326,7 +400,7 @@ void verifier::check_logs() {
 }
 
 /// What libpmemobj would replay at open. A finished pool allocates nothing: its redo logs are empty. Its transactions
-/// change one job entry each: an undo log, in one piece, of bytes in the catalog. Whatever else a log says would be
+/// change one job entry or name each: an undo log, in one piece, of bytes there. Whatever else a log says would be
 /// written anywhere.
 void verifier::check_lane(std::size_t lane, const std::byte* content) {
   struct log {
@@ -343,8 +417,8 @@ void verifier::check_lane(std::size_t lane, const std::byte* content) {
     content = data + l.bytes;
     const auto refuse = [&](const char* what) {
       fail<corrupt_pool>(
-          "{}: expected the {} log of libpmemobj's lane {} to name bytes of the job catalog only, found "
-          "{}. {}",
+          "{}: expected the {} log of libpmemobj's lane {} to name bytes of the job catalog or of "
+          "the parts' names only, found {}. {}",
           name_, l.name, lane, what, restore);
     };
     if (header.next != 0) refuse("an extension");
@@ -357,8 +431,9 @@ void verifier::check_lane(std::size_t lane, const std::byte* content) {
       if (!l.undo) refuse("an entry");
       if (entry.offset >> format::operation_shift != format::operation_copy) refuse("an unknown operation");
       const std::uint64_t target = entry.offset & ((std::uint64_t{1} << format::operation_shift) - 1);
-      const std::uint64_t catalog = descriptor_.root_offset + offsetof(layout::control_root, jobs);
-      if (!inside(target, entry.size, catalog, catalog + sizeof(layout::control_root::jobs))) refuse("other bytes");
+      const std::uint64_t first = descriptor_.root_offset + offsetof(layout::control_root, jobs);
+      const std::uint64_t last = descriptor_.root_offset + offsetof(layout::control_root, extension_count);
+      if (!inside(target, entry.size, first, last)) refuse("other bytes");
       if (entry.size > header.capacity - at - sizeof(entry)) refuse("an entry that is too long");
       at += (sizeof(entry) + entry.size + line_size - 1) / line_size * line_size;
     }
@@ -371,10 +446,24 @@ std::optional<layout::job_entry> verifier::read_job(std::size_t index) {
   return check_job(job, index, file_) ? std::optional(job) : std::nullopt;
 }
 
+std::optional<std::string> verifier::read_call(std::uint64_t serial) {
+  auto call = std::make_unique<layout::call_record>();
+  read_at(fd_, file_, descriptor_.root_offset + offsetof(layout::control_root, call), call.get(), sizeof(*call));
+  if (call->serial != serial || call->bytes == 0) return std::nullopt;
+  const std::string_view text(call->text, std::min<std::uint64_t>(call->bytes, layout::max_call));
+  if (const std::uint64_t sum = checksum_of_call(serial, text); call->bytes > layout::max_call || sum != call->checksum) {
+    fail<corrupt_pool>(
+        "{}: expected checksum {:#x} in the record of how the newest job was called, found {:#x} and {} bytes. The job "
+        "is not touched by it: give its command again",
+        name_, sum, call->checksum, call->bytes);
+  }
+  return std::string(text);
+}
+
 bool check_job(const layout::job_entry& job, std::size_t index, const std::filesystem::path& file) {
   // Free is nothing but zeros: so a flipped bit cannot make a job disappear.
-  const auto bytes = std::as_bytes(std::span(&job, 1));
-  if (std::ranges::all_of(bytes, [](std::byte b) { return b == std::byte{0}; })) return false;
+  const auto* const bytes = reinterpret_cast<const char*>(&job);
+  if (bytes[0] == 0 && std::memcmp(bytes, bytes + 1, sizeof job - 1) == 0) return false;  // each is as the one before
   if (const std::uint64_t sum = checksum_of(job); sum != job.checksum) {
     fail<corrupt_pool>(
         "{}: expected checksum {:#x} in entry {} of the job catalog, found {:#x}. The other entries are "
