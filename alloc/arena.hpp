@@ -6,7 +6,6 @@
 
 #include <ppmm/alloc/classes.hpp>
 #include <ppmm/alloc/heap.hpp>
-#include <ppmm/pmem/instrument.hpp>
 #include <ppmm/pmem/persist.hpp>
 
 #include <algorithm>
@@ -15,7 +14,7 @@
 #include <bit>
 #include <cstddef>
 #include <cstdint>
-#include <mutex>
+#include <span>
 #include <vector>
 
 namespace ppmm::detail {
@@ -29,9 +28,32 @@ struct task_stamp {
   friend bool operator==(const task_stamp&, const task_stamp&) = default;
 };
 
+/// A block that a capsule has allocated or freed.
+struct noted_block {
+  superblock* at;
+  std::uint32_t block;
+  friend bool operator==(const noted_block&, const noted_block&) = default;
+};
+
+/// What of an arena others look at, in memory that worker processes share: zeros at first. By worker slot; a new life of
+/// the slot goes on with it.
+struct arena_books {
+  std::atomic<superblock*> mail{nullptr};  // of those in which others have freed blocks
+  std::atomic<std::uint64_t> freed{0};     // notes
+  static constexpr std::uint64_t most_freed = std::uint64_t{1} << 20;
+  noted_block freed_notes[most_freed];     // freed by the capsule that has not ended: marked as leaving
+
+  /// The worker is lost. Whether its record, or an older one, is the newest is for others to find out; until then what the
+  /// capsule did may count or not. So nothing is handed back, and what it freed may be freed again. Before anybody goes on
+  /// with its strand. May be done again.
+  void abandon();
+};
+
 class arena {
  public:
-  arena(heap& h, unsigned slot, persister& p) : heap_(h), slot_(slot), persister_(p) {}
+  /// `part`: of the pool, where its memory is taken first. `books`: of the slot, and no other's meanwhile.
+  arena(heap& h, unsigned slot, unsigned part, arena_books& books, persister& p)
+      : heap_(h), name_{h.new_arena(), slot, &books}, part_(part), books_(books), persister_(p) {}
   arena(const arena&) = delete;
   arena& operator=(const arena&) = delete;
 
@@ -52,7 +74,9 @@ class arena {
     return s.first + std::size_t{block} * class_layouts[size_class].size;
   }
   /// For more than max_block_bytes: whole chunks.
-  std::byte* allocate_extent(std::size_t bytes, const task_stamp& now);
+  std::byte* allocate_extent(std::size_t bytes, const task_stamp& now) { return allocate_extent(bytes, part_, now); }
+  std::byte* allocate_extent(std::size_t bytes, unsigned part, const task_stamp& now);
+  unsigned part() const { return part_; }
 
   /// Frees the block that begins at p, as of the capsule's commit. Any worker's. Throws invalid_free. `run_once`: nothing
   /// that the task does can make it be run again (a fault repeats the whole capsule), so there is nothing to take back.
@@ -65,9 +89,9 @@ class arena {
     if (offset >= chunk_bytes || block * s->size != offset || block >= s->blocks) [[unlikely]]
       refuse_free(p, "no block begins there");
     mark(now);
-    const noted n{s, static_cast<std::uint32_t>(block)};
+    const noted_block n{s, static_cast<std::uint32_t>(block)};
     const std::uint64_t bit = std::uint64_t{1} << block % 64;
-    if (s->owner == this && (s->fresh[block / 64] & bit) != 0) {
+    if (s->is_of(name_) && (s->fresh[block / 64] & bit) != 0) {
       if ((log_.size() > marked_log_ || (run_once && !log_.empty())) && log_.back() == n) {  // the task's own last one: as if it had never been
         log_.pop_back();
         marked_log_ = std::min(marked_log_, log_.size());
@@ -78,14 +102,18 @@ class arena {
     } else if (!s->allocated(n.block)) {
       refuse_free(p, "it is not allocated; was it freed before?");
     }
-    if ((s->leaving[block / 64].fetch_or(bit, std::memory_order_acq_rel) & bit) != 0) refuse_free(p, "it was freed before");
-    freed_.push_back(n);
+    if (freed_count() == arena_books::most_freed) refuse_free(p, "a task frees a million blocks at most: free the others in another task");
+    push_freed(n);  // first: who is killed between is known to have marked it
+    if ((s->leaving[block / 64].fetch_or(bit, std::memory_order_acq_rel) & bit) != 0) {
+      pop_freed();
+      refuse_free(p, "it was freed before");
+    }
   }
 
   /// p points into a block that this capsule has allocated.
   bool is_fresh(const void* p) const {
     const superblock* s = heap_.of(p);
-    if (s == nullptr || s->owner != this || p < s->first) return false;
+    if (s == nullptr || !s->is_of(name_) || p < s->first) return false;
     const std::uint64_t block = static_cast<std::uint64_t>(static_cast<const std::byte*>(p) - s->first) * s->reciprocal >> 32;
     return block < s->blocks && (s->fresh[block / 64] >> block % 64 & 1) != 0;
   }
@@ -103,8 +131,8 @@ class arena {
     return earlier <= log_.size() - earlier ? has(0, earlier) : !has(earlier, log_.size());
   }
   /// So much is noted that the capsule should end soon.
-  bool is_full() { return log_.size() + freed_.size() >= limit_ && is_full_now(); }
-  bool nothing_noted() const { return log_.empty() && freed_.empty(); }
+  bool is_full() { return log_.size() + freed_count() >= limit_ && is_full_now(); }
+  bool nothing_noted() const { return log_.empty() && freed_count() == 0; }
 
   /// Writes what the capsule did to the area and flushes it. The caller's next fence makes it durable; then the record
   /// may be written. False: nothing was done, there is no list. May be called again, for the same record. Throws
@@ -116,9 +144,8 @@ class arena {
     newest_ = sequence;
     return (!nothing_noted() || !leaving_.empty()) && apply();
   }
-  /// The worker is lost. Whether its record, or an older one, is the newest is for others to find out; until then what the
-  /// capsule did may count or not. So nothing is handed back, and what it freed may be freed again.
-  void abandon();
+  /// A worker begins in the slot, where another may have died.
+  void begin();
   /// After a fault: the record of that sequence is the newest. Has the capsule ended with it, or is it to be repeated?
   void go_on_from(std::uint64_t sequence);
   /// The capsule is to be repeated: what it allocated goes back, what it freed stays.
@@ -129,11 +156,6 @@ class arena {
   }
 
  private:
-  struct noted {
-    superblock* at;
-    std::uint32_t block;
-    friend bool operator==(const noted&, const noted&) = default;
-  };
   struct bin {
     std::uint64_t mask = 0;          // free blocks of `current`, of this word: taken out of its masks
     std::uint32_t word = 0;
@@ -146,7 +168,7 @@ class arena {
       return;
     marked_ = now;
     marked_log_ = log_.size();
-    marked_freed_ = freed_.size();
+    marked_freed_ = freed_count();
   }
   [[gnu::cold]] superblock& adopt(const void* p);
   [[gnu::cold]] bool is_full_now();
@@ -154,31 +176,37 @@ class arena {
   void refill(bin& b, unsigned size_class);
   bool next_word(bin& b);
   void hand_back(superblock& s, std::uint32_t block);  // own superblock: may be allocated at once
-  void give_back(const noted& n);                      // not allocated (any more), by nobody's list
-  void drain_inbox();
+  void give_back(const noted_block& n);                // not allocated (any more), by nobody's list
+  static void post(superblock& s);                     // to its owner's mail
+  void read_mail();
+  std::uint64_t freed_count() const { return books_.freed.load(std::memory_order_relaxed); }
+  std::span<noted_block> freed() const { return {books_.freed_notes, freed_count()}; }
+  void push_freed(const noted_block& n) {
+    books_.freed_notes[freed_count()] = n;
+    books_.freed.store(freed_count() + 1, std::memory_order_release);
+  }
+  void pop_freed() { books_.freed.store(freed_count() - 1, std::memory_order_release); }
   void undo_to(std::size_t log, std::size_t freed);
   void write_words(redo_area& area, const std::vector<std::uint64_t>& words, std::vector<std::uint32_t>& chunks);
-  bool is_cancelled(const noted& n) const;             // allocated and freed by this capsule
+  bool is_cancelled(const noted_block& n) const;             // allocated and freed by this capsule
   [[noreturn, gnu::cold]] static void refuse_free(const void* p, const char* why);
 
   heap& heap_;
-  const unsigned slot_;
+  const arena_name name_;
+  const unsigned part_;
+  arena_books& books_;
   persister& persister_;
   std::array<bin, size_classes> bins_;
 
-  std::vector<noted> log_;      // allocated by this capsule, in order
-  std::vector<noted> freed_;    // freed by this capsule
-  std::vector<noted> leaving_;  // freed by the list of the newest record
+  std::vector<noted_block> log_;      // allocated by this capsule, in order; what it freed is in the books
+  std::vector<noted_block> leaving_;  // freed by the list of the newest record
+  std::vector<noted_block> leaves_next_;
   std::uint64_t newest_ = 0;    // the record that the capsule follows
   task_stamp marked_;           // the task that noted last; it began at these sizes
   std::size_t marked_log_ = 0, marked_freed_ = 0;
   std::vector<std::uint64_t> words_;
   std::array<std::vector<std::uint32_t>, 2> list_chunks_;  // of the lists in either area; one is kept where it can be
   std::size_t limit_ = 0;       // notes from which on a look is needed whether the list still has room
-
-  short_mutex inbox_mutex_;
-  std::vector<noted> inbox_;    // own blocks that others freed
-  std::atomic<bool> mail_{false};
 };
 
 }  // namespace ppmm::detail

@@ -10,11 +10,13 @@
 
 namespace ppmm::detail {
 
-heap::heap(const heap_place& where, const medium& m, std::uint64_t serial)
-    : chunks_(where, m, serial),
+heap::heap(const heap_place& where, const medium& m, std::uint64_t serial, commons& shared)
+    : chunks_(where, m, serial, shared),
       base_(reinterpret_cast<std::uintptr_t>(where.base)),
       numbers_(where.numbers),
-      table_(lazy_zeros<std::atomic<superblock*>>(where.numbers)) {}
+      books_(shared.make<books>()),
+      table_(shared.zeros<std::atomic<superblock*>>(where.numbers)),
+      superblocks_(shared.zeros<superblock>(where.numbers)) {}
 
 // ---- jobs ----------------------------------------------------------------------------------------------------------
 
@@ -97,25 +99,20 @@ void heap::resolve_all(persister& p) {
 
 // ---- superblocks ---------------------------------------------------------------------------------------------------
 
-superblock& heap::describe(std::uint32_t chunk, arena& by) {
-  superblock* s;
-  if (spare_.empty()) {
-    all_.push_back(std::make_unique<superblock>());
-    s = all_.back().get();
-  } else {
-    s = spare_.back();
-    spare_.pop_back();
-  }
+superblock& heap::describe(std::uint32_t chunk, const arena_name& by) {
+  superblock* const s = &superblocks_[chunk];
   const chunk_entry& e = chunks_.entry(chunk);
   const std::uint64_t word = e.word.load();
   s->chunk = chunk;
   s->claim = claim_of(word);
   s->bits = chunks_.bits(chunk);
-  s->owner = &by;
+  s->owner.store(by.number, std::memory_order_relaxed);
+  s->mail_to.store(by.books, std::memory_order_relaxed);
   s->listed = false;
   s->fresh.fill(0);
   s->free.fill(0);
-  for (auto& l : s->leaving) l.store(0, std::memory_order_relaxed);
+  for (auto* const words : {&s->leaving, &s->returned})
+    for (auto& w : *words) w.store(0, std::memory_order_relaxed);
   s->size_class = size_class_of(word);
   s->first = chunks_.where().address(chunk);
   if (is_kind(word, chunk_kind::extent)) {
@@ -145,13 +142,13 @@ superblock& heap::describe(std::uint32_t chunk, arena& by) {
 /// Once a run for each superblock: from here on it belongs to one arena, and its young blocks are the running job's.
 ///
 /// Invariants after crash: no young bit is left, durably, when the entry's serial changes.
-superblock& heap::adopt(std::uint32_t chunk, arena& by, unsigned slot, persister& p) {
+superblock& heap::adopt(std::uint32_t chunk, const arena_name& by, persister& p) {
   chunk_entry& e = chunks_.entry(chunk);
   if (e.serial.load() != chunks_.serial()) {
     resolve(chunk, p);
     const std::uint64_t word = e.word.load();
     e.serial.store(chunks_.serial());
-    e.word.store(chunk_word(claim_of(word), static_cast<chunk_kind>(kind_of(word)), size_class_of(word), slot));
+    e.word.store(chunk_word(claim_of(word), static_cast<chunk_kind>(kind_of(word)), size_class_of(word), by.slot));
   }
   p.persist(&e, sizeof e);  // also where it was the job's already: it may be only visible, if the process died [M]
   superblock& s = describe(chunk, by);
@@ -159,29 +156,32 @@ superblock& heap::adopt(std::uint32_t chunk, arena& by, unsigned slot, persister
   return s;
 }
 
-superblock& heap::adopt_at(const void* at, arena& by, unsigned slot, persister& p) {
+superblock& heap::adopt_at(const void* at, const arena_name& by, persister& p) {
   const auto refuse = [&](const char* why) { throw invalid_free(fmt::format("cannot free {}: {}", at, why)); };
   const std::uint32_t chunk = chunks_.where().number_of(at);
   if (chunks_.where().range_of(chunk) == nullptr) refuse("it is not in the pool's heap");
-  const std::lock_guard lock(mutex_);
+  const std::lock_guard lock(books_->mutex);
   if (superblock* s = table_[chunk].load()) return *s;
   const chunk_use use = chunks_.look_at(chunk);
   if (use.kind == chunk_kind::none || use.head != chunk || !chunks_.is_whole(use)) refuse("no block that begins there is allocated; was it freed before?");
-  return adopt(chunk, by, slot, p);
+  return adopt(chunk, by, p);
 }
 
-superblock* heap::more(unsigned size_class, arena& by, unsigned slot, persister& p) {
-  const std::lock_guard lock(mutex_);
+superblock* heap::more(unsigned size_class, const arena_name& by, unsigned near, persister& p) {
+  const std::lock_guard lock(books_->mutex);
   std::uint32_t c = no_chunk;
-  for (const bool looked : {false, true}) {  // the way to a free chunk may lead past superblocks that have room
-    for (std::uint32_t some = chunks_.take_partial(size_class); some != no_chunk; some = chunks_.take_partial(size_class)) {
-      if (table_[some].load() != nullptr) continue;  // adopted when one of its blocks was freed
-      superblock& s = adopt(some, by, slot, p);
-      if (s.in_use == s.blocks) continue;
-      if (c != no_chunk) chunks_.give_back(c);
-      return &s;
+  for (unsigned k = 0; k < chunks_.parts() && c == no_chunk; ++k) {
+    const unsigned part = (near + k) % chunks_.parts();
+    for (const bool looked : {false, true}) {  // the way to a free chunk may lead past superblocks that have room
+      for (std::uint32_t some = chunks_.take_partial(size_class, part); some != no_chunk; some = chunks_.take_partial(size_class, part)) {
+        if (table_[some].load() != nullptr) continue;  // adopted when one of its blocks was freed
+        superblock& s = adopt(some, by, p);
+        if (s.in_use == s.blocks) continue;
+        if (c != no_chunk) chunks_.give_back(c);
+        return &s;
+      }
+      if (!looked) c = chunks_.take_low(1, part);
     }
-    if (!looked) c = chunks_.take_low(1);
   }
   if (c == no_chunk) return nullptr;
   // Invariants after crash: the bits are zero, durably, before the entry says that this is a superblock.
@@ -196,16 +196,17 @@ superblock* heap::more(unsigned size_class, arena& by, unsigned slot, persister&
   e.serial.store(chunks_.serial());
   p.flush(bits, l.words() * sizeof *bits);
   p.persist(&e, sizeof e);
-  e.word.store(chunk_word(claim_of(e.word.load()), chunk_kind::superblock, size_class, slot));
+  e.word.store(chunk_word(claim_of(e.word.load()), chunk_kind::superblock, size_class, by.slot));
   p.persist(&e, sizeof e);
   return &describe(c, by);
 }
 
 /// Invariants after crash: further chunks say `rest` and count for nothing by themselves; the first one's bits are zero,
 /// durably, before its word says extent. The list of the commit makes it allocated.
-superblock* heap::new_extent(std::uint32_t n, arena& by, unsigned slot, persister& p) {
-  const std::lock_guard lock(mutex_);
-  const std::uint32_t head = chunks_.take_low(n);
+superblock* heap::new_extent(std::uint32_t n, const arena_name& by, unsigned near, persister& p) {
+  const std::lock_guard lock(books_->mutex);
+  std::uint32_t head = no_chunk;
+  for (unsigned k = 0; k < chunks_.parts() && head == no_chunk; ++k) head = chunks_.take_low(n, (near + k) % chunks_.parts());
   if (head == no_chunk) return nullptr;
   for (std::uint32_t i = 1; i < n; ++i) {
     chunk_entry& e = chunks_.entry(head + i);
@@ -220,16 +221,15 @@ superblock* heap::new_extent(std::uint32_t n, arena& by, unsigned slot, persiste
   e.chunks.store(n);
   e.serial.store(chunks_.serial());
   p.persist(&e, sizeof e);
-  e.word.store(chunk_word(claim_of(e.word.load()), chunk_kind::extent, 0, slot));
+  e.word.store(chunk_word(claim_of(e.word.load()), chunk_kind::extent, 0, by.slot));
   p.persist(&e, sizeof e);
   return &describe(head, by);
 }
 
 void heap::release(superblock& s) {
-  const std::lock_guard lock(mutex_);
+  const std::lock_guard lock(books_->mutex);
   for (std::uint32_t i = 0; i < std::max(1u, s.extent_chunks); ++i) table_[s.chunk + i].store(nullptr, std::memory_order_release);
   chunks_.give_back(s.chunk, std::max(1u, s.extent_chunks));
-  spare_.push_back(&s);
 }
 
 // ---- recovery ------------------------------------------------------------------------------------------------------
@@ -326,7 +326,7 @@ bool names_a_block(const chunk_space& chunks, const root_version& v, std::uint64
 // kept; until then it may be anything, and a repeated capsule writes it again.
 void heap::set_root(std::string_view name, std::uintptr_t address, std::uint64_t count, std::uint64_t type, std::uint64_t bytes, persister& p) {
   if (name.empty() || name.size() >= max_root_name) throw root_error(fmt::format("a root's name has 1 to {} characters, \"{}\" has {}", max_root_name - 1, name, name.size()));
-  const std::lock_guard lock(mutex_);
+  const std::lock_guard lock(books_->mutex);
   heap_control& control = *chunks_.where().control;
   root_slot* slot = nullptr;
   const auto in_use = [&](const root_slot& r) {

@@ -30,9 +30,16 @@ struct root_error : error { using error::error; };
 
 namespace detail {
 
-class arena;
+struct arena_books;
 
-/// The volatile side of a superblock or extent that this run has touched. Never moves; reused only for another.
+/// Whose a superblock is to be.
+struct arena_name {
+  std::uint64_t number;
+  unsigned slot;  // worker slot, for who looks from outside
+  arena_books* books;
+};
+
+/// The volatile side of a superblock or extent that this run has touched. One a chunk; never moves.
 struct superblock {
   std::byte* first = nullptr;       // the first block
   std::uint32_t size = 0;           // of a block; of an extent: 0, for it has one block
@@ -41,13 +48,20 @@ struct superblock {
   std::uint32_t chunk = 0, claim = 0;
   std::uint32_t extent_chunks = 0;  // 0: a superblock
   unsigned size_class = 0;
-  arena* owner = nullptr;           // it alone changes alloc and young bits, and the members that follow
+  std::atomic<std::uint64_t> owner{0};          // number of the arena that alone changes alloc and young bits, and the members below
+  std::atomic<arena_books*> mail_to{nullptr};   // that arena's
   block_bits* bits = nullptr;
   std::uint32_t in_use = 0;         // blocks that are allocated or on their way back
   bool listed = false;              // in a bin
   std::array<std::uint64_t, 64> free{};                  // to be handed out
   std::array<std::uint64_t, 64> fresh{};                 // allocated by the owner's capsule
   std::array<std::atomic<std::uint64_t>, 64> leaving{};  // freed by somebody, and not yet to be handed out again
+  // Freed by others, for good: the owner is to hand them out again. It finds the superblock in its mail.
+  std::array<std::atomic<std::uint64_t>, 64> returned{};
+  std::atomic<bool> in_mail{false};
+  superblock* next_mail = nullptr;  // one that was released, or is another's by now, may still be in a list
+
+  bool is_of(const arena_name& a) const { return owner.load(std::memory_order_relaxed) == a.number; }
 
   bool allocated(std::uint32_t block) const {
     const block_bits& b = bits[block / 64];
@@ -63,8 +77,8 @@ std::vector<std::uint64_t> read_list(const chunk_space& chunks, const redo_area&
 /// What the arenas of one run share.
 class heap {
  public:
-  /// `serial`: of the running job.
-  heap(const heap_place& where, const medium& m, std::uint64_t serial);
+  /// `serial`: of the running job. Its books are in `shared`, which outlives it.
+  heap(const heap_place& where, const medium& m, std::uint64_t serial, commons& shared);
 
   chunk_space& chunks() { return chunks_; }
   const chunk_space& chunks() const { return chunks_; }
@@ -94,33 +108,40 @@ class heap {
   void set_root(std::string_view name, std::uintptr_t address, std::uint64_t count, std::uint64_t type, std::uint64_t bytes, persister& p);
 
   // ---- superblocks, for arenas
+  /// One for each arena of the run: the superblocks of a dead one are nobody's.
+  std::uint64_t new_arena() { return books_->arenas.fetch_add(1) + 1; }
   /// The superblock or extent that p points into, if this run has touched it.
   superblock* of(const void* p) const {
     const std::uintptr_t offset = reinterpret_cast<std::uintptr_t>(p) - base_;
     return offset / chunk_bytes < numbers_ ? table_[offset / chunk_bytes].load(std::memory_order_acquire) : nullptr;
   }
   /// The same, adopted by the arena if nobody has it. Throws invalid_free if nothing is allocated there.
-  superblock& adopt_at(const void* p, arena& by, unsigned slot, persister& pers);
-  /// One with free blocks: adopted, or new. nullptr: there is no memory.
-  superblock* more(unsigned size_class, arena& by, unsigned slot, persister& p);
-  /// nullptr: there are not so many free chunks in a row.
-  superblock* new_extent(std::uint32_t chunks, arena& by, unsigned slot, persister& p);
+  superblock& adopt_at(const void* p, const arena_name& by, persister& pers);
+  /// One with free blocks: adopted, or new; in that part of the pool, or the next that has room. nullptr: there is no memory.
+  superblock* more(unsigned size_class, const arena_name& by, unsigned part, persister& p);
+  /// The same for an extent. nullptr: there are not so many free chunks in a row.
+  superblock* new_extent(std::uint32_t chunks, const arena_name& by, unsigned part, persister& p);
   /// All its blocks are free, and no list of the newest records frees one of them.
   void release(superblock& s);
 
  private:
-  superblock& adopt(std::uint32_t chunk, arena& by, unsigned slot, persister& p);
-  superblock& describe(std::uint32_t chunk, arena& by);
+  superblock& adopt(std::uint32_t chunk, const arena_name& by, persister& p);
+  superblock& describe(std::uint32_t chunk, const arena_name& by);
   void resolve(std::uint32_t chunk, persister& p);
   void resolve_all(persister& p);
 
   chunk_space chunks_;
   const std::uintptr_t base_;
   const std::uint32_t numbers_;
-  lazy_array<std::atomic<superblock*>> table_;  // by chunk; memory only where touched
-  short_mutex mutex_;
-  std::vector<std::unique_ptr<superblock>> all_;
-  std::vector<superblock*> spare_;
+  // The books, in memory that worker processes share. One that is killed while it has the mutex leaves a chunk that nobody
+  // has, or a root as a capsule leaves it that is cut (set_root).
+  struct books {
+    short_mutex mutex;
+    std::atomic<std::uint64_t> arenas{0};  // numbers given
+  };
+  shared_object<books> books_;
+  shared_array<std::atomic<superblock*>> table_;  // by chunk; memory only where touched
+  shared_array<superblock> superblocks_;          // by chunk: of those in the table
 };
 
 /// Of the head of the area and all words of the list.

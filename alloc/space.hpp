@@ -5,19 +5,17 @@
 #pragma once
 
 #include <ppmm/alloc/classes.hpp>
+#include <ppmm/alloc/commons.hpp>
 #include <ppmm/alloc/layout.hpp>
 #include <ppmm/pmem/errors.hpp>
-#include <ppmm/pmem/instrument.hpp>
 #include <ppmm/pmem/persist.hpp>
-
-#include <sys/mman.h>
+#include <ppmm/pmem/short_mutex.hpp>
 
 #include <algorithm>
 #include <array>
 #include <cstdint>
-#include <memory>
 #include <mutex>
-#include <new>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -34,27 +32,12 @@ struct out_of_pool_memory : error {
 
 namespace detail {
 
-/// Zeroed memory that costs nothing until it is touched, however large the pool: not counted against what the machine
-/// has, as calloc's is. (A file may claim to have many TiB.)
-struct unmap {
-  std::size_t bytes;
-  void operator()(void* p) const { ::munmap(p, bytes); }
-};
-template <class T>
-using lazy_array = std::unique_ptr<T[], unmap>;
-template <class T>
-lazy_array<T> lazy_zeros(std::size_t n) {
-  const std::size_t bytes = std::max<std::size_t>(n, 1) * sizeof(T);
-  void* p = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (p == MAP_FAILED) throw std::bad_alloc();
-  return {static_cast<T*>(p), unmap{bytes}};
-}
-
 /// Where things are.
 struct heap_place {
   struct range {
     std::uint32_t first, last;  // chunks [first, last) may be handed out
     std::uint32_t end;          // [last, end) are the running job's region
+    unsigned part;              // of the pool; ascending, from 0 on
     chunk_entry* table;         // of [first, end)
   };
   std::byte* base = nullptr;    // chunk n is at base + n * chunk_bytes
@@ -68,11 +51,16 @@ struct heap_place {
     const std::uint64_t n = (reinterpret_cast<std::uintptr_t>(p) - reinterpret_cast<std::uintptr_t>(base)) / chunk_bytes;
     return n < numbers ? static_cast<std::uint32_t>(n) : no_chunk;
   }
+  /// The range of a chunk, the running job's region with it; nullptr outside the pool.
+  const range* holder_of(std::uint32_t chunk) const {
+    for (const range& r : ranges)
+      if (chunk >= r.first && chunk < r.end) return &r;
+    return nullptr;
+  }
   /// The range of a chunk that may be handed out; nullptr if it may not.
   const range* range_of(std::uint32_t chunk) const {
-    for (const range& r : ranges)
-      if (chunk >= r.first && chunk < r.last) return &r;
-    return nullptr;
+    const range* r = holder_of(chunk);
+    return r != nullptr && chunk < r->last ? r : nullptr;
   }
 };
 
@@ -86,19 +74,28 @@ struct chunk_use {
 
 class chunk_space {
  public:
-  /// `serial`: of the running job. `m` must outlive this.
-  chunk_space(const heap_place& where, const medium& m, std::uint64_t serial);
+  /// `serial`: of the running job. `m` must outlive this, and `shared`, where its books are.
+  chunk_space(const heap_place& where, const medium& m, std::uint64_t serial, commons& shared);
+  /// To look only, or for one process alone.
+  chunk_space(const heap_place& where, const medium& m, std::uint64_t serial) : chunk_space(where, m, serial, own_) {}
 
-  /// A chunk from the high end, for a stacklet or a list; no_chunk if there is none. Its entry is free, durably.
-  std::uint32_t take_high();
-  /// The first of `n` chunks in a row, from the low end. Their entries are free, durably.
-  std::uint32_t take_low(std::uint32_t n);
+  /// A chunk from the high end of that part of the pool, or of the next that has one, for a stacklet or a list; no_chunk if
+  /// there is none. Its entry is free, durably.
+  std::uint32_t take_high(unsigned part);
+  /// One, and some more where there are very many: all workers come here, and one after another. None: there is none.
+  std::size_t take_high(unsigned part, std::span<std::uint32_t> to);
+  /// How many are taken, and to be given back, at once while the pool is not half full.
+  std::uint64_t batch() const { return std::clamp<std::uint64_t>(total_ / 4096, 1, 8); }
+  /// The first of `n` chunks in a row, from the low end of that part, and no other. Their entries are free, durably.
+  std::uint32_t take_low(std::uint32_t n, unsigned part);
   void give_back(std::uint32_t first, std::uint32_t n = 1);
+  void give_back(std::span<const std::uint32_t> chunks);
   /// These chunks are in use already.
   void mark_used(std::uint32_t first, std::uint32_t n = 1);
 
-  /// A superblock of that class with free blocks that was met on the way, and is still one; no_chunk if none.
-  std::uint32_t take_partial(unsigned size_class);
+  /// A superblock of that class in that part, with free blocks, that was met on the way, and is still one; no_chunk if none.
+  std::uint32_t take_partial(unsigned size_class, unsigned part);
+  unsigned parts() const { return part_count_; }
 
   /// Reads a chunk's entry and bits. Throws corrupt_pool.
   chunk_use look_at(std::uint32_t chunk) const;
@@ -111,7 +108,17 @@ class chunk_space {
   block_bits* bits(std::uint32_t chunk) const;
 
   /// While it is held no chunk becomes something else.
-  std::unique_lock<short_mutex> hold() const { return std::unique_lock(mutex_); }
+  class section {
+   public:
+    explicit section(chunk_space& s);
+    ~section();
+    section(const section&) = delete;
+    section& operator=(const section&) = delete;
+
+   private:
+    chunk_space& space_;
+  };
+  section hold() { return section(*this); }
 
   const heap_place& where() const { return place_; }
   std::uint64_t serial() const { return serial_; }
@@ -121,24 +128,42 @@ class chunk_space {
   [[noreturn, gnu::cold]] void no_room(std::uint64_t asked, const char* purpose) const;
 
  private:
+  // A worker process may be killed while it has the mutex. So each book is changed by stores of which every beginning
+  // leaves it in order, but that something is taken which nobody has: until the next run, or until the books are made anew
+  // (docs/design.md, "Worker processes").
+  struct books {
+    short_mutex mutex;
+    std::uint64_t taken = 0;  // chunks, about
+  };
+  /// Superblocks with room, in a list: head and links are a chunk + 1, 0 none. A chunk is in the list once a run at most.
+  struct part {
+    std::uint32_t low, high;  // its chunks below low and from high on are taken
+    std::array<std::uint32_t, size_classes> partial;
+  };
+  struct partial_link {
+    std::uint32_t next, claim;
+  };
+  void look_again();
+  void fence();
   bool is_taken(std::uint32_t c) const { return (taken_[c / 64] >> c % 64 & 1) != 0; }
+  std::uint32_t take_one_high(unsigned part);
   bool is_free(std::uint32_t chunk);  // looks at it if nobody has
   void take(std::uint32_t first, std::uint32_t n);
   void set_taken(std::uint32_t first, std::uint32_t n);
+  void set_free(std::uint32_t first, std::uint32_t n);  // all in one part
+  part& part_of(std::uint32_t chunk);
 
+  commons own_;
   const heap_place place_;
   const std::uint64_t serial_;
   std::uint64_t total_ = 0;
-  mutable short_mutex mutex_;
   persister persister_;
-  bool unfenced_ = false;  // entries were flushed
-  lazy_array<std::uint64_t> taken_, seen_;  // by chunk number; memory only where touched
-  std::uint32_t low_, high_;  // chunks below low_ and from high_ on are taken
-  std::uint64_t taken_count_ = 0;
-  struct found {
-    std::uint32_t chunk, claim;
-  };
-  std::array<std::vector<found>, size_classes> partial_;
+  bool unfenced_ = false;  // entries were flushed since the mutex was taken
+  shared_object<books> books_;
+  shared_array<std::uint64_t> taken_, seen_;  // by chunk number; memory only where touched
+  shared_array<partial_link> partial_;        // by chunk number
+  unsigned part_count_ = 0;
+  shared_array<part> parts_;
 };
 
 }  // namespace detail
