@@ -210,6 +210,76 @@ worker_plan topology::plan(std::uint32_t workers, unit each) const {
   return plan;
 }
 
+const char* name_of(nearness n) {
+  static constexpr const char* names[nearnesses] = {"one core", "one cache", "one node", "one package", "nothing but the machine"};
+  return names[static_cast<std::size_t>(n)];
+}
+
+nearness topology::between(const worker_plan& plan, std::uint32_t a, std::uint32_t b) const {
+  const auto [one, node_of_one] = impl_->home_of(plan[a]);
+  const auto [other, node_of_other] = impl_->home_of(plan[b]);
+  hwloc_topology_t t = impl_->hwloc.get();
+  const hwloc_obj_t both = hwloc_get_common_ancestor_obj(t, one, other);
+  if (both->type == HWLOC_OBJ_PU || both->type == HWLOC_OBJ_CORE) return nearness::core;
+  if (node_of_one == node_of_other) return hwloc_obj_type_is_cache(both->type) != 0 ? nearness::cache : nearness::node;
+  const hwloc_obj_t package = hwloc_get_ancestor_obj_by_type(t, HWLOC_OBJ_PACKAGE, one);
+  return package != nullptr && package == hwloc_get_ancestor_obj_by_type(t, HWLOC_OBJ_PACKAGE, other) ? nearness::package : nearness::machine;
+}
+
+std::string topology::describe() const {
+  hwloc_topology_t t = impl_->hwloc.get();
+  std::string text;
+  const auto cores_in = [&](hwloc_const_cpuset_t set) {
+    const int n = hwloc_get_nbobjs_inside_cpuset_by_type(t, set, HWLOC_OBJ_CORE), pus = hwloc_bitmap_weight(set);
+    return n <= 0 || n == pus ? fmt::format("{} core{}", pus, pus == 1 ? "" : "s") : fmt::format("{} core{} of {} hardware threads", n, n == 1 ? "" : "s", pus / n);
+  };
+  const auto describe_node = [&](hwloc_obj_t o) {
+    text += fmt::format("  node {}", o->os_index);
+    if (o->attr->numanode.local_memory > 0) text += fmt::format(", {:.1f} GiB", static_cast<double>(o->attr->numanode.local_memory) / (1 << 30));
+    const bool has_cores = std::ranges::any_of(impl_->cores, [&](const impl::core& c) { return c.node == o->os_index; });
+    text += has_cores ? fmt::format(": {}\n", cores_in(o->cpuset)) : std::string(": memory only\n");
+    if (!has_cores) return;
+    for (const auto& [type, name] : {std::pair{HWLOC_OBJ_L3CACHE, "L3"}, std::pair{HWLOC_OBJ_L2CACHE, "L2"}}) {
+      const int n = hwloc_get_nbobjs_inside_cpuset_by_type(t, o->cpuset, type);
+      if (n <= 0) continue;
+      const hwloc_obj_t first = hwloc_get_obj_inside_cpuset_by_type(t, o->cpuset, type, 0);
+      text += fmt::format("    {} × {}", n, name);
+      if (first->attr->cache.size > 0) text += fmt::format(" of {} KiB", first->attr->cache.size >> 10);
+      text += fmt::format(", {} each\n", cores_in(first->cpuset));
+    }
+  };
+  std::vector<hwloc_obj_t> nodes = objects(t, HWLOC_OBJ_NUMANODE);
+  for (const hwloc_obj_t package : objects(t, HWLOC_OBJ_PACKAGE)) {
+    const char* model = hwloc_obj_get_info_by_name(package, "CPUModel");
+    text += fmt::format("package {}: {}{}\n", package->os_index, cores_in(package->cpuset), model != nullptr ? fmt::format(", {}", model) : std::string());
+    std::erase_if(nodes, [&](hwloc_obj_t n) {
+      if (hwloc_bitmap_isincluded(n->cpuset, package->cpuset) == 0 || hwloc_bitmap_iszero(n->cpuset) != 0) return false;
+      describe_node(n);
+      return true;
+    });
+  }
+  if (!nodes.empty() && !text.empty()) text += "beside the packages:\n";
+  for (const hwloc_obj_t n : nodes) describe_node(n);
+  return text;
+}
+
+std::vector<std::uint32_t> topology::by_distance(std::uint32_t node) const {
+  hwloc_topology_t t = impl_->hwloc.get();
+  const hwloc_obj_t here = hwloc_get_numanode_obj_by_os_index(t, node);
+  std::map<impl::distance, std::vector<std::uint32_t>> others;
+  for (const hwloc_obj_t o : objects(t, HWLOC_OBJ_NUMANODE)) {
+    if (o->os_index == node) continue;
+    impl::distance d{.other_node = true, .latency = 0, .height = 0};
+    if (const auto known = impl_->latencies.find({node, o->os_index}); known != impl_->latencies.end()) d.latency = known->second;
+    // Memory hangs beside the tree of processors, at a part of it.
+    if (here != nullptr) d.height = -hwloc_get_common_ancestor_obj(t, hwloc_get_non_io_ancestor_obj(t, here->parent), hwloc_get_non_io_ancestor_obj(t, o->parent))->depth;
+    others[d].push_back(o->os_index);
+  }
+  std::vector<std::uint32_t> nodes{node};
+  for (const auto& [_, group] : others) nodes.insert(nodes.end(), group.begin(), group.end());
+  return nodes;
+}
+
 std::vector<std::vector<std::uint32_t>> topology::victims(const worker_plan& plan, std::uint32_t worker) const {
   const auto here = impl_->home_of(plan[worker]);
   const auto count = static_cast<std::uint32_t>(plan.size());
@@ -233,6 +303,15 @@ outcome topology::place(void* p, std::size_t bytes, std::uint32_t node) const {
     return refused(fmt::format("memory cannot be bound to node {}", node));
   }
   return {true, {}};
+}
+
+std::optional<std::uint32_t> topology::node_of(const void* p) const {
+  hwloc_topology_t t = impl_->hwloc.get();
+  const bitmap nodes(hwloc_bitmap_alloc(), &hwloc_bitmap_free);
+  if (hwloc_topology_is_thissystem(t) == 0 || !nodes) return std::nullopt;
+  if (hwloc_get_area_memlocation(t, p, 1, nodes.get(), HWLOC_MEMBIND_BYNODESET) != 0) return std::nullopt;
+  const int node = hwloc_bitmap_first(nodes.get());
+  return node < 0 ? std::nullopt : std::optional(static_cast<std::uint32_t>(node));
 }
 
 outcome pin_this_thread(const placement& where) {

@@ -14,6 +14,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -27,6 +28,12 @@ struct topology_error : error {
 
 /// What a worker gets: a whole core, or one of its hardware threads (the *SMT siblings* of each other).
 enum class unit : std::uint32_t { core, smt_sibling };
+
+/// What two workers share, nearest first.
+enum class nearness : std::uint32_t { core, cache, node, package, machine };
+inline constexpr std::size_t nearnesses = 5;
+/// "one core", "one cache", ...
+const char* name_of(nearness n);
 
 /// Where one worker goes. PU and node are given by the operating system's index.
 struct placement {
@@ -78,13 +85,27 @@ class topology {
 
   /// Whom worker `worker` steals from: every other worker of the plan once, in groups, near first: hardware threads of
   /// its core, then those it shares a cache with, its node, its package, then the other nodes by distance. Within a
-  /// group the order starts with the next worker, so that not all thieves come to the same victim. `plan` is of this
-  /// topology; else throws topology_error.
+  /// group the order starts with the next worker. `plan` is of this topology; else throws topology_error.
   std::vector<std::vector<std::uint32_t>> victims(const worker_plan& plan, std::uint32_t worker) const;
+
+  /// What the places of two workers of a plan share. `plan` is of this topology; else throws topology_error.
+  nearness between(const worker_plan& plan, std::uint32_t a, std::uint32_t b) const;
+
+  /// A line for each package, node and group of cores in words, as far as this process may use them; memory nodes without
+  /// processors too.
+  std::string describe() const;
+
+  /// All memory nodes, those without processors (CXL memory, pmem as memory) too, from this one on by distance: by the
+  /// firmware's latencies where it gives any, else by the smallest part of the machine that holds both. This one first,
+  /// whether the machine has it or not.
+  std::vector<std::uint32_t> by_distance(std::uint32_t node) const;
 
   /// Asks that pages of [p, p + bytes) that are not in memory yet come from this node; from others when it is full.
   /// Has an effect on memory and tmpfs; a DAX or disk file stays where it is.
   outcome place(void* p, std::size_t bytes, std::uint32_t node) const;
+
+  /// The node that the page at p is on: it must be in memory already. Nothing where the system does not tell.
+  std::optional<std::uint32_t> node_of(const void* p) const;
 
  private:
   friend outcome pin_this_thread(const placement& where);
