@@ -3,6 +3,9 @@
 namespace ppmm::detail {
 
 double ticks_per_ns() {
+#if defined(PPMM_VIRTUAL_TIME)
+  return 1000;
+#endif
   static const double rate = [] {
     using clock = std::chrono::steady_clock;
     const auto t0 = clock::now();

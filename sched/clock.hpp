@@ -1,6 +1,8 @@
 /// A clock cheap enough to be read at every few forks.
 #pragma once
 
+#include <ppmm/pmem/virtual_time.hpp>
+
 #include <chrono>
 #include <cstdint>
 
@@ -11,6 +13,9 @@ inline const std::uint64_t* stopped_clock = nullptr;
 
 /// Ticks of a steady counter that all cores share (the time stamp counter on x86).
 inline std::uint64_t ticks() {
+#if defined(PPMM_VIRTUAL_TIME)
+  return virtual_time::machine != nullptr ? virtual_time::machine->now() : 0;
+#endif
 #if defined(PPMM_INSTRUMENT)
   if (stopped_clock != nullptr) return *stopped_clock;
 #endif
@@ -21,7 +26,7 @@ inline std::uint64_t ticks() {
 #endif
 }
 
-/// Ticks a nanosecond; measured against the steady clock at the first call (0.2 ms).
+/// Ticks a nanosecond (of virtual time: 1000); measured against the steady clock at the first call (0.2 ms).
 double ticks_per_ns();
 
 }  // namespace ppmm::detail

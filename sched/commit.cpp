@@ -5,6 +5,7 @@
 ///  |---------------------------------------------|F1|---------------------|F2|----------------------->
 ///                                                    ^ a crash before F2's end: the old record counts
 /// ```
+#include <ppmm/sched/clock.hpp>
 #include <ppmm/sched/worker.hpp>
 
 #include <algorithm>
@@ -22,8 +23,10 @@ namespace ppmm::detail {
 //  - an exposure counts only when generation, frame and right word agree with the frame's link. The right word comes
 //    last, after the link is durable: so a crash anywhere leaves the child with the strand or stealable, never both.
 // Recovery: `resume` (adopt.cpp) reads the record and goes on.
-void worker::commit(const position& next) {
+void worker::commit(const position& next, commit_cause cause) {
   const std::uint64_t start = ticks();
+  if (seen_ != nullptr) [[unlikely]]
+    seen_->commit_begins(start, cause, persister_.counters());
   access();
   flush_new_frames(next.to);
   flush_touched();
@@ -44,8 +47,15 @@ void worker::commit(const position& next) {
   persist_record(r);
   publish_exposed();
   stand_on(next.to);
-  commits_.add();
-  commit_ticks_.add(ticks() - start);
+  counts_.commits.add();
+  const std::uint64_t end = ticks();
+  counts_.commit_ticks.add(end - start);
+  const std::uint64_t spent = persister_.counters().nanoseconds;
+  pace_.committed(static_cast<double>(spent - std::exchange(spent_before_, spent)) * ticks_per_ns());
+  counts_.heartbeat_ticks.store(pace_.heartbeat(), std::memory_order_relaxed);
+  show(type_at(next));
+  if (seen_ != nullptr) [[unlikely]]
+    seen_->commit_ends(end, site_, type_at(next), persister_.counters());
 }
 
 /// From the newest frame down to the first that an earlier record reached. They are `committed` from here on: their
@@ -56,6 +66,8 @@ void worker::flush_new_frames(place newest) {
     frame* f = p.parent();
     if ((f->link & link_flag::committed) != 0) break;
     f->link |= link_flag::committed;
+    if (seen_ != nullptr) [[unlikely]]
+      seen_->frame_flushed(f, true);  // before it is: a line may be out of the caches then
     persister_.flush(f, frame_bytes(f->type));
     if (p.which() == side::left && is_fork(f->type)) candidates_.push_back(f);
   }
@@ -65,24 +77,28 @@ void worker::flush_new_frames(place newest) {
 /// What older commits made durable and this capsule changed or acted on: results, right words read as INLINE or
 /// STOLEN [M: a decision built on a word that is not durable is undone by a crash that the decision survives], views.
 void worker::flush_touched() {
+  if (seen_ != nullptr) [[unlikely]] {
+    for (const frame* f : touched_) seen_->frame_flushed(f, false);
+    seen_->views_flushed();
+  }
   for (const frame* f : touched_) persister_.flush(f, frame_bytes(f->type));
   for (const exposure_slot* s : touched_slots_) persister_.flush(s, sizeof *s);
   for (const byte_range& c : cells_) persister_.flush(reinterpret_cast<const void*>(c.first), c.last - c.first);
   for (const byte_range& w : to_flush_) persister_.flush(reinterpret_cast<const void*>(w.first), w.last - w.first);
 }
 
-/// Prepares the oldest frames that nobody can take yet: one a commit, and one for each idle worker.
+/// Prepares the oldest frames that nobody can take yet: one a commit, and one for each thief that has asked.
 ///
 /// Invariants after crash: generation first [M: with it last, a link to the old generation still counts for a slot
 /// that is on its way to another frame]; the link goes with the first fence, the right word after the second.
 void worker::expose_some() {
-  if (team_.workers.size() < 2) return;
-  unsigned wanted = 1 + std::min(team_.idle.load(std::memory_order_relaxed), 8u);
+  if (team_.books->crowd.load(std::memory_order_relaxed) < 2) return;
+  unsigned wanted = 1 + std::min(hints_.asked(), 8u);
   for (; wanted > 0 && exposed_ < candidates_.size(); ++exposed_) {
     frame* f = candidates_[exposed_];
     if (const exposure old = link_exposure(f->link); old.generation != 0 && is_live(old, f)) continue;  // found so by recovery
-    std::optional<std::uint32_t> number = team_.shelves[slot_].take();
-    while (number && team_.img.slot(*number).generation.load() >= max_generation) number = team_.shelves[slot_].take();  // used up
+    std::optional<std::uint32_t> number = team_.shelves[slot_].take(slot_);
+    while (number && team_.img.slot(*number).generation.load() >= max_generation) number = team_.shelves[slot_].take(slot_);  // used up
     if (!number) break;
     exposure_slot& s = team_.img.slot(*number);
     const exposure e{*number, static_cast<std::uint32_t>(s.generation.load()) + 1};
@@ -102,9 +118,13 @@ void worker::publish_exposed() {
   for (const exposure e : fresh_) {
     team_.img.slot(e.slot).right.store(right_word(e.generation, right_state::available));
     hints_.push(e);
+    if (seen_ != nullptr) [[unlikely]]
+      seen_->exposed(e, ticks());
+    virtual_time::pushes(index_);
   }
   fresh_.clear();
-  cx_.split_wanted_ = team_.workers.size() > 1 && (candidates_.empty() || (hints_.empty() && team_.idle.load(std::memory_order_relaxed) > 0));
+  cx_.split_wanted_ = team_.books->crowd.load(std::memory_order_relaxed) > 1 && (candidates_.empty() || (hints_.empty() && hints_.asked() > 0));
+  hints_.answer();
 }
 
 /// What the capsule did to the heap: written beside the buffer of the record to come, and flushed.
@@ -138,13 +158,14 @@ void worker::persist_record(restart& r) {
   persister_.fence();
   if (team_.options.runner != nullptr) team_.options.runner->recorded(slot_, r.kind, persister_.counters());
   sequence_ = r.sequence;
+  desk_.sequence.store(r.sequence, std::memory_order_release);
   last_commit_ = r.when;
   if (arena_.committed(r.sequence)) unfenced_ = persister_.counters().fences;
-  settle();
+  settle(r);
   access();
 }
 
-void worker::settle() {
+void worker::settle(const restart& r) {
   watch::capsule_over();
   scratch_.end();
   touched_.clear();
@@ -156,12 +177,15 @@ void worker::settle() {
   read_.clear();
   updated_.clear();
   read_hull_ = {~std::uintptr_t{0}, 0};
-  longest_capsule_.raise_to(std::exchange(accesses_since_record_, 0));
+  counts_.longest_capsule.raise_to(std::exchange(accesses_since_record_, 0));
   cx_.commit_next_ = false;
   // A slot is free again when the claimer's next own record is durable, not at the pop [M]: until then a repeated
-  // ARRIVE must find CLAIMED in it.
-  for (const std::uint32_t s : joined_slots_) team_.shelves[image::home_of(s)].give_back(s);
-  joined_slots_.clear();
+  // ARRIVE must find CLAIMED in it. The same ARRIVE once more (recover_heap) is not the next.
+  std::erase_if(joined_slots_, [&](std::uint32_t s) {
+    const bool still_needed = r.kind == record_kind::arrive && r.exposed().slot == s;
+    if (!still_needed) team_.shelves[image::home_of(s)].give_back(s);
+    return !still_needed;
+  });
 }
 
 }  // namespace ppmm::detail

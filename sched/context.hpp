@@ -5,6 +5,7 @@
 /// link is not zero or the fuel until the next look at the clock is used up.
 #pragma once
 
+#include <ppmm/alloc/spread.hpp>
 #include <ppmm/alloc/arena.hpp>
 #include <ppmm/alloc/array.hpp>
 #include <ppmm/check/watch.hpp>
@@ -106,16 +107,27 @@ class context {
   template <task_like Next>
   step<task_result<Next>> tail(const Next& next);
 
-  /// A turn of a loop: runs `body()`. `here` is the task that does this turn and all after it: a repeated capsule
-  /// begins there. Commits first if it is time. False: the loop must return step::detached() at once. A task that makes
-  /// turns opens its views inside them only.
-  template <task_like Here, class Body>
-  bool turn(const Here& here, Body body) {
+  /// A safe point: commits if it is time. `here` is the task that does all that is left to do; a repeated capsule begins
+  /// there. False: what is left is done elsewhere, and the task must return step::detached() at once.
+  template <task_like Here>
+  bool safe_point(const Here& here) {
     detail::watch::durable(here);
     if (--fuel_ < 0) [[unlikely]]
-      if (!poll_task(detail::ref(here))) return false;
+      return poll_task(detail::ref(here));
+    return true;
+  }
+  /// One turn of a loop, right after the safe point with the same `here`: runs `body()`. A task that makes turns opens its
+  /// views inside them only.
+  template <task_like Here, std::invocable Body>
+  void run_turn(const Here& here, Body body) {
     detail::watch::turn_begins<Here>();
     detail::restartable<detail::watch::turn>([&] { return body(), 0; }, [&, at = cur_] { commit_task(detail::ref(here), detail::place(at)); });
+  }
+  /// Both: a turn of a loop.
+  template <task_like Here, std::invocable Body>
+  bool turn(const Here& here, Body body) {
+    if (!safe_point(here)) return false;
+    run_turn(here, body);
     return true;
   }
   /// True after a commit that found nothing in this strand for a thief to take: a loop then forks off half of its rest.
@@ -166,6 +178,24 @@ class context {
   ptr<T> alloc() {
     return alloc<T>(1)[0];
   }
+  /// `n` objects in the part of the pool on a NUMA node, or, with placement::interleaved and blocked, over all parts: as
+  /// alloc, in whole chunks of 64 KiB.
+  template <class T>
+  array<T> alloc(std::size_t n, placement::on_node where) {
+    if (n == 0) return {};
+    return {allocate_in<T>(part_on(where.node), n), n};
+  }
+  template <class T>
+  spread<T> alloc(std::size_t n, placement::interleaved how) {
+    return allocate_spread<T>(n, how.bytes / sizeof(T));
+  }
+  template <class T>
+  spread<T> alloc(std::size_t n, placement::blocked) {
+    return allocate_spread<T>(n, n / parts() + (n % parts() != 0 ? 1 : 0));
+  }
+  /// Parts of the pool, and the one that is nearest to the worker that runs the task now: another may run the next.
+  unsigned parts() const;
+  unsigned near_part() const { return arena_->part(); }
   /// Frees what alloc gave, in this job or an earlier one, on any worker; as of this capsule's commit. Throws
   /// invalid_free, which fails the job. None: nothing is done.
   template <class T>
@@ -175,6 +205,10 @@ class context {
   template <class T>
   void free(ptr<T> p) {
     if (p) free_block(p.address());
+  }
+  template <class T>
+  void free(const spread<T>& s) {
+    for (unsigned p = 0; p < s.pieces(); ++p) free(s.piece(p));
   }
   /// Runs `body(cx, a)` with an array of `n` objects of the pool's heap that lasts as long as the body's frame: not
   /// initialised, written through views, also across capsules and by the body's children, and freed when the body's value
@@ -336,6 +370,25 @@ class context {
     detail::watch::allocated(p);
     return p;
   }
+  template <class T>
+  T* allocate_in(unsigned part, std::size_t n) {
+    static_assert(std::is_trivially_copyable_v<T>, "objects in a pool must be trivially copyable");
+    static_assert(alignof(T) <= detail::max_block_alignment);
+    n = std::min(n, ~std::size_t{0} / 2 / sizeof(T));  // refused, with its size
+    if (arena_->is_full()) [[unlikely]]
+      commit_next();
+    std::byte* const p = arena_->allocate_extent(n * sizeof(T), part, stamp());
+    detail::watch::allocated(p);
+    return reinterpret_cast<T*>(p);
+  }
+  template <class T>
+  spread<T> allocate_spread(std::size_t n, std::size_t block) {
+    spread<T> s(n, block, parts());
+    for (unsigned p = 0; p < s.pieces(); ++p)
+      if (const std::size_t here = s.piece_size(p); here > 0) s.set_piece(p, allocate_in<T>(p, here));
+    return s;
+  }
+  unsigned part_on(unsigned node) const;
   void free_block(const void* p, bool run_once = false) {
     if (arena_->is_full()) [[unlikely]]
       commit_next();
@@ -346,7 +399,8 @@ class context {
   void put_root(std::string_view name, std::uintptr_t address, std::uint64_t count, const char* type, std::uint64_t bytes);
   detail::root_value get_root(std::string_view name, const char* type, std::uint64_t bytes) const;
   void note_read(const void* p, std::size_t n);
-  void note_write(const void* p, std::size_t n, bool flushed = false);
+  void note_write(const void* p, std::size_t n);
+  void note_write(const void* p, std::size_t n, bool flushed, const void* site);
   bool note_fill(const void* p, std::size_t n);
   void copy_block(void* to, const void* from, std::size_t n);
   void note_update(const void* p, std::size_t n, std::size_t alignment);
@@ -629,7 +683,7 @@ auto context::with(std::size_t n, const Body& body) {
 namespace detail {
 /// A continuation of many results, called with the first and the rest together.
 template <class K>
-struct spread {
+struct unpacked {
   [[no_unique_address]] K k;
   template <class A, class... B>
   auto operator()(context& cx, const A& a, const results<B...>& rest) const {
@@ -646,7 +700,7 @@ class [[nodiscard]] fork_many {
   fork_many(context& cx, const First& first, const Rest& rest) : cx_(cx), first_(first), rest_(rest) {}
   template <durable_value K>
   auto then(const K& k) {
-    return cx_.fork(first_, rest_).then(spread<K>{k});
+    return cx_.fork(first_, rest_).then(unpacked<K>{k});
   }
 
  private:

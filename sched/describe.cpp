@@ -148,4 +148,20 @@ std::vector<std::string> reached_but_not_durable(const image& img, unsigned slot
   return missing;
 }
 
+std::string describe_position(const image& img, const restart& r) {
+  const auto name = [](std::uint64_t id) {
+    const node_type* type = find_type(id);
+    return type == nullptr ? fmt::format("of type {:#x}", id) : std::string(type->readable_name());
+  };
+  if (!is_position(r.kind)) return "what is no task: a theft, a join or a robbery";
+  if (r.kind != record_kind::run) {
+    const frame* f = img.checked_frame(reinterpret_cast<std::uintptr_t>(r.to().parent()));
+    return fmt::format("the {} of {}", r.kind == record_kind::right ? "right child" : "continuation", name(f->type >> 16));
+  }
+  std::string bytes;
+  const std::size_t shown = std::min<std::size_t>(r.bytes, 32);
+  for (std::size_t i = 0; i < shown; ++i) bytes += fmt::format("{}{:02x}", i % 8 == 0 && i > 0 ? " " : "", static_cast<unsigned>(r.arguments[i]));
+  return fmt::format("task {} with the argument bytes {}{}", name(r.type), bytes, shown < r.bytes ? " ..." : "");
+}
+
 }  // namespace ppmm::detail

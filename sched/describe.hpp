@@ -31,4 +31,7 @@ std::vector<frame_member> members_of(const frame* f);
 /// on from the record reads. Empty if the promise of a commit is kept (I1 in docs/design.md).
 std::vector<std::string> reached_but_not_durable(const image& img, unsigned slot, std::uint64_t job, const std::function<bool(const void*, std::size_t)>& durable);
 
+/// What a strand with that record is about to run: a task, with the bytes of its arguments, or what follows in a frame.
+std::string describe_position(const image& img, const restart& r);
+
 }  // namespace ppmm::detail

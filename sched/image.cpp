@@ -12,67 +12,87 @@ constexpr std::uint32_t min_chunks = 64;  // left for stacklets, whatever region
 
 std::uintptr_t round_up(std::uintptr_t n, std::uintptr_t to) { return (n + to - 1) / to * to; }
 
-std::size_t slots_bytes(unsigned workers) { return workers * (sizeof(worker_slot) + exposure_slots_per_worker * sizeof(exposure_slot)); }
+/// What a segment begins with that is there once: slots in the first of each part, the heap's control in the first of all.
+std::size_t fixed_bytes(const slot_places& places, unsigned part, std::size_t segment) {
+  if (segment > 0) return 0;
+  return places.end(part) + (part == 0 ? sizeof(heap_control) : 0);
+}
 
-// Each segment begins with the table of its chunks, the first one after what is there once.
+// After that comes the table of its chunks.
 std::uintptr_t table_at(std::span<std::byte> segment, std::size_t after) { return reinterpret_cast<std::uintptr_t>(segment.data()) + after; }
 std::size_t table_bytes(std::span<std::byte> segment) { return segment.size() / chunk_bytes * sizeof(chunk_entry); }
 
+std::vector<part_segments> segments_of(const pool& p) {
+  std::vector<part_segments> all;
+  for (const pool_part& part : p.parts()) all.emplace_back(part.segments);
+  return all;
+}
+
 }  // namespace
 
-heap_place heap_place_in(std::byte* base, std::size_t size, std::span<const std::span<std::byte>> segments, unsigned workers) {
-  if (const std::size_t fixed = slots_bytes(workers) + sizeof(heap_control); segments[0].size() < fixed)
-    throw pool_too_small(fmt::format("the pool's first segment has {} bytes, but {} worker slots and the heap's control need {}; the pool is damaged, or none of this program's",
-                                     segments[0].size(), workers, fixed));
+heap_place heap_place_in(std::byte* base, std::size_t span, std::span<const part_segments> parts, unsigned workers) {
+  const slot_places places{workers, static_cast<unsigned>(parts.size())};
   heap_place place;
   const std::uintptr_t zero = reinterpret_cast<std::uintptr_t>(base) / chunk_bytes * chunk_bytes;  // chunks are aligned, a base to pages only
   place.base = reinterpret_cast<std::byte*>(zero);
-  place.numbers = static_cast<std::uint32_t>(size / chunk_bytes + 2);
-  place.control = reinterpret_cast<heap_control*>(segments[0].data() + slots_bytes(workers));
-  for (std::size_t s = 0; s < segments.size(); ++s) {
-    const std::uintptr_t table = table_at(segments[s], s == 0 ? slots_bytes(workers) + sizeof(heap_control) : 0);
-    const auto number = [&](std::uintptr_t at) { return static_cast<std::uint32_t>((at - zero) / chunk_bytes); };
-    const std::uint32_t first = number(round_up(table + table_bytes(segments[s]), chunk_bytes));
-    const std::uint32_t end = number(reinterpret_cast<std::uintptr_t>(segments[s].data()) + segments[s].size());
-    if (first < end) place.ranges.push_back({first, end, end, reinterpret_cast<chunk_entry*>(table)});
+  place.numbers = static_cast<std::uint32_t>(span / chunk_bytes + 2);
+  place.control = reinterpret_cast<heap_control*>(parts[0][0].data() + places.end(0));
+  for (unsigned part = 0; part < places.parts; ++part) {
+    const part_segments segments = parts[part];
+    if (const std::size_t fixed = fixed_bytes(places, part, 0); segments[0].size() < fixed)
+      throw pool_too_small(fmt::format("the first segment of the pool's part {} has {} bytes, but its share of {} worker slots and the heap's control need {}; the pool is damaged, or none of this program's",
+                                       part, segments[0].size(), workers, fixed));
+    for (std::size_t s = 0; s < segments.size(); ++s) {
+      const std::uintptr_t table = table_at(segments[s], fixed_bytes(places, part, s));
+      const auto number = [&](std::uintptr_t at) { return static_cast<std::uint32_t>((at - zero) / chunk_bytes); };
+      const std::uint32_t first = number(round_up(table + table_bytes(segments[s]), chunk_bytes));
+      const std::uint32_t end = number(reinterpret_cast<std::uintptr_t>(segments[s].data()) + segments[s].size());
+      if (first < end) place.ranges.push_back({first, end, end, part, reinterpret_cast<chunk_entry*>(table)});
+    }
   }
   return place;
 }
 
 image::image(const pool& p, std::uint64_t region_bytes)
     : base_(reinterpret_cast<std::uintptr_t>(p.base()) / chunk_bytes * chunk_bytes),
-      worker_count_(p.max_workers()),
-      chunk_numbers_(static_cast<std::uint32_t>(p.size() / chunk_bytes + 2)) {
-  const auto segments = p.segments();
-  const std::span<std::byte> first = segments[0];
-  const std::size_t fixed = slots_bytes(worker_count_) + sizeof(heap_control);
-  if (first.size() < fixed + min_chunks * chunk_bytes)
+      places_{p.max_workers(), static_cast<unsigned>(p.parts().size())},
+      chunk_numbers_(static_cast<std::uint32_t>(p.span() / chunk_bytes + 2)) {
+  const std::vector<part_segments> parts = segments_of(p);
+  const std::size_t fixed = fixed_bytes(places_, 0, 0);
+  if (parts[0][0].size() < fixed + min_chunks * chunk_bytes)
     throw pool_too_small(fmt::format("{}: the pool's first segment has {} bytes, but {} workers need {} and room for stacks; create a larger pool or "
-                                     "one for fewer workers", p.file().string(), first.size(), worker_count_, fixed + min_chunks * chunk_bytes));
-  workers_ = reinterpret_cast<worker_slot*>(first.data());
-  slots_ = reinterpret_cast<exposure_slot*>(first.data() + worker_count_ * sizeof(worker_slot));
-  heap_ = heap_place_in(p.base(), p.size(), segments, worker_count_);
+                                     "one for fewer workers", p.file().string(), parts[0][0].size(), places_.workers, fixed + min_chunks * chunk_bytes));
+  heap_ = heap_place_in(p.base(), p.span(), parts, places_.workers);
+  for (unsigned w = 0; w < places_.workers; ++w) {
+    std::byte* const first = parts[places_.part_of(w)][0].data();
+    homes_.push_back({reinterpret_cast<worker_slot*>(first + places_.worker(w)), reinterpret_cast<exposure_slot*>(first + places_.exposures(w))});
+  }
 
-  // The region is at the end of the first segment that has room, page-aligned: the same bytes ask for the same place
-  // every time, also after the pool has grown, which adds segments at the end.
-  const auto end_of_segment = [&](std::size_t s) { return reinterpret_cast<std::uintptr_t>(segments[s].data()) + segments[s].size(); };
-  const auto room = [&](std::size_t s) {
-    const std::uintptr_t from = round_up(table_at(segments[s], s == 0 ? fixed : 0) + table_bytes(segments[s]), chunk_bytes) +
-                                (s == 0 ? min_chunks * chunk_bytes : 0);
-    return end_of_segment(s) > from ? end_of_segment(s) - from : 0;
+  // The region is at the end of the oldest segment that has room, page-aligned: the same bytes ask for the same place
+  // every time, also after the pool has grown.
+  struct candidate {
+    std::uint64_t round;
+    std::uintptr_t end;
+    std::uint64_t room;
   };
-  std::size_t chosen = 0, largest = 0;
+  std::vector<candidate> candidates;
+  for (unsigned part = 0; part < places_.parts; ++part)
+    for (std::size_t s = 0; s < parts[part].size(); ++s) {
+      const std::span<std::byte> segment = parts[part][s];
+      const std::uintptr_t end = reinterpret_cast<std::uintptr_t>(segment.data()) + segment.size();
+      const std::uintptr_t from = round_up(table_at(segment, fixed_bytes(places_, part, s)) + table_bytes(segment), chunk_bytes) +
+                                  (part == 0 && s == 0 ? min_chunks * chunk_bytes : 0);
+      candidates.push_back({p.parts()[part].rounds[s], end, end > from ? end - from : 0});
+    }
+  std::ranges::stable_sort(candidates, {}, &candidate::round);
   const std::uint64_t taken = round_up(region_bytes, 4096);
-  const auto fits = [&](std::size_t s) { return region_bytes <= room(s) && taken <= room(s); };  // taken may have overflowed
-  for (std::size_t s = 1; s < segments.size(); ++s)
-    if (room(s) > room(largest)) largest = s;
-  while (chosen < segments.size() && !fits(chosen)) ++chosen;
-  if (chosen == segments.size())
+  const auto chosen = std::ranges::find_if(candidates, [&](const candidate& c) { return region_bytes <= c.room && taken <= c.room; });  // taken may have overflowed
+  if (chosen == candidates.end())
     throw pool_too_small(fmt::format("{}: the job needs {} bytes of pool memory in one piece, the pool has {}; create a larger pool, or make this one larger "
                                      "by as much (`ppmm grow {} SIZE`)",
-                                     p.file().string(), region_bytes, room(largest), p.file().string()));
+                                     p.file().string(), region_bytes, std::ranges::max(candidates, {}, &candidate::room).room, p.file().string()));
   if (taken == 0) return;
-  const std::uintptr_t region = end_of_segment(chosen) - taken;
+  const std::uintptr_t region = chosen->end - taken;
   region_ = {reinterpret_cast<std::byte*>(region), region_bytes};
   for (heap_place::range& r : heap_.ranges)
     if (const auto last = static_cast<std::uint32_t>((region - base_) / chunk_bytes); last >= r.first && last < r.end) r.last = last;
@@ -93,6 +113,21 @@ bool image::holds_data(std::uintptr_t address, std::uint64_t bytes) const {
   for (std::uint32_t c = first; c <= last; ++c)
     if (!is_kind(word(c), chunk_kind::rest) && !(c == first && is_kind(word(c), chunk_kind::extent))) return false;
   return true;
+}
+
+void image::check_readable(std::span<const std::span<std::byte>> bad) const {
+  if (bad.empty()) return;
+  const auto check = [bad](const void* at, std::size_t bytes, const char* what) {
+    const auto first = reinterpret_cast<std::uintptr_t>(at);
+    for (const std::span<std::byte> b : bad)
+      if (const auto from = reinterpret_cast<std::uintptr_t>(b.data()); from < first + bytes && first < from + b.size())
+        throw medium_error(fmt::format("{} bytes at address {:#x} cannot be read, where the pool has {}; restore the pool from a copy on good memory",
+                                       b.size(), from, what));
+  };
+  for (unsigned i = 0; i < workers(); ++i) check(&worker(i), sizeof(worker_slot), "a worker's records");
+  for (std::uint32_t i = 0; i < slots(); ++i) check(&slot(i), sizeof(exposure_slot), "an exposure slot");
+  check(heap_.control, sizeof(heap_control), "the heap's control");
+  for (const heap_place::range& r : heap_.ranges) check(r.table, (r.end - r.first) * sizeof(chunk_entry), "a table of chunks");
 }
 
 frame* image::checked_frame(std::uintptr_t address) const {

@@ -1,28 +1,25 @@
 #include <ppmm/sched/job.hpp>
 
 #include <ppmm/check/idempotence.hpp>
+#include <ppmm/pmem/instrument.hpp>
 #include <ppmm/sched/clock.hpp>
+#include <ppmm/sched/crew.hpp>
+#include <ppmm/sched/signals.hpp>
 #include <ppmm/sched/worker.hpp>
 
 #include <fmt/core.h>   // format
 #include <elf.h>        // NT_GNU_BUILD_ID
 #include <link.h>       // dl_iterate_phdr
-#include <pthread.h>
 
 #include <algorithm>
 #include <array>
-#include <condition_variable>
 #include <cstring>
-#include <system_error>
+#include <map>
 
-namespace ppmm::detail {
-namespace {
+namespace ppmm {
 
-using build_id = std::array<std::uint8_t, layout::build_id_bytes>;
-
-/// The linker's build id of the running program; zeros if it has none.
-build_id this_build() {
-  build_id id{};
+std::array<std::uint8_t, layout::build_id_bytes> build_id() {
+  std::array<std::uint8_t, layout::build_id_bytes> id{};
   dl_iterate_phdr(
       [](dl_phdr_info* info, std::size_t, void* out) {
         for (int i = 0; i < info->dlpi_phnum; ++i) {
@@ -47,6 +44,11 @@ build_id this_build() {
       id.data());
   return id;
 }
+
+}  // namespace ppmm
+
+namespace ppmm::detail {
+namespace {
 
 std::string hex(const std::uint8_t* bytes, std::size_t n) {
   std::string s;
@@ -80,7 +82,7 @@ layout::job_entry entry_of(std::string_view name, const root_task& root, const r
   copy_text(e.task, root.task.type->readable_name());
   e.task_id = root.task.type->id;
   e.arguments = hash(root.task.bytes, root.task.type->bytes);
-  const build_id id = this_build();
+  const auto id = build_id();
   std::memcpy(e.build_id, id.data(), id.size());
   e.started_ns = wall_clock_ns();
   e.region = options.region;
@@ -102,6 +104,15 @@ void require_same(const layout::job_entry& there, const layout::job_entry& asked
   if (there.state == layout::job_state::running && std::memcmp(there.build_id, asked.build_id, layout::build_id_bytes) != 0)
     refuse(fmt::format("by another build of the program ({}, this is {}), which may not understand its frames", hex(there.build_id, 4),
                        hex(asked.build_id, 4)));
+}
+
+/// Processes have no common memory for what these need.
+void check_kind(const run_options& o) {
+  if (o.workers_as != worker_kind::processes) return;
+  if (accesses_are_instrumented()) throw bad_option("workers_as is processes, and this build tells observers of each access, which are in one process; use another build, or threads");
+  for (const auto& [given, what] : {std::pair(o.profile != nullptr, "a profile"), std::pair(o.trace != nullptr, "a trace"), std::pair(o.runner != nullptr, "a runner"),
+                                    std::pair(o.machine != nullptr, "a machine")})
+    if (given) throw bad_option(fmt::format("workers_as is processes, and {} was asked for, which only worker threads can give; leave one of them out", what));
 }
 
 void check_fault_rates(const run_options& o) {
@@ -133,113 +144,71 @@ double default_heartbeat_ns(const medium& m) {
   return 50e3;
 }
 
-/// Below this much of the C++ stack a strand is detached and goes on from its frames. The clock is looked at every 512
-/// forks at most: so a task may use up to 32 KiB of stack a level of recursion.
-constexpr std::size_t stack_margin = std::size_t{16} << 20;
-
-std::uintptr_t low_end_of_this_stack() {
-  pthread_attr_t attributes;
-  void* base = nullptr;
-  std::size_t size = 0;
-  if (pthread_getattr_np(pthread_self(), &attributes) != 0) return 0;
-  pthread_attr_getstack(&attributes, &base, &size);
-  pthread_attr_destroy(&attributes);
-#if defined(__SANITIZE_THREAD__)
-  return reinterpret_cast<std::uintptr_t>(base) + size - (std::size_t{2} << 20);  // ThreadSanitizer follows 65,536 calls at most
-#else
-  return reinterpret_cast<std::uintptr_t>(base) + std::min(stack_margin, size / 2);
-#endif
+/// Of a run that begins. Adapts by page, unless the user has said what it shall be: from 10 ms, below which nobody asks for
+/// it, to 10 s, which is what a crash may cost.
+pace pace_of(const medium& m, std::chrono::nanoseconds asked) {
+  const double per_ns = ticks_per_ns();
+  if (asked.count() >= 0) return {static_cast<double>(asked.count()) * per_ns, {}};
+  const bool adapts = m.level == durability::power && m.grain == granularity::page;
+  return {default_heartbeat_ns(m) * per_ns, adapts ? pace::bounds{10e6 * per_ns, 10e9 * per_ns} : pace::bounds{}};
 }
 
-constexpr std::size_t worker_stack_bytes = std::size_t{64} << 20;  // address space; memory only where touched
-
-/// A worker's thread, with a C++ stack of known size.
-class worker_thread {
- public:
-  worker_thread(worker& w, const numa::placement& where, std::function<void()> when_over)
-      : worker_(w), where_(where), when_over_(std::move(when_over)) {
-    pthread_attr_t attributes;
-    pthread_attr_init(&attributes);
-    pthread_attr_setstacksize(&attributes, worker_stack_bytes);
-    const int failed = pthread_create(
-        &thread_, &attributes,
-        [](void* self) -> void* {
-          static_cast<worker_thread*>(self)->body();
-          return nullptr;
-        },
-        this);
-    pthread_attr_destroy(&attributes);
-    if (failed != 0) throw std::system_error(failed, std::generic_category(), "starting a worker thread");
-  }
-  ~worker_thread() { pthread_join(thread_, nullptr); }
-  worker_thread(const worker_thread&) = delete;
-  worker_thread& operator=(const worker_thread&) = delete;
-
- private:
-  void body() {
-    if (where_.pinned) static_cast<void>(numa::pin_this_thread(where_));
-    worker_.live(low_end_of_this_stack());
-    when_over_();
-  }
-
-  worker& worker_;
-  numa::placement where_;
-  std::function<void()> when_over_;
-  pthread_t thread_{};
-};
-
-void fill_statistics(const team& t, std::uint64_t started, run_statistics* s) {
-  if (s == nullptr) return;
-  *s = {};
-  s->workers = static_cast<unsigned>(t.workers.size());
-  s->seconds = static_cast<double>(ticks() - started) / ticks_per_ns() / 1e9;
-  if (const std::uint64_t first = t.first_work.load(); first != 0) s->to_first_work_ms = static_cast<double>(first - started) / ticks_per_ns() / 1e6;
-  for (const auto& w : t.workers) w->count(*s);
-  s->units = committed_units(t.img, t.serial);
-}
-
-std::uint64_t progress(const team& t) {
-  std::uint64_t units = 0;
+/// To what is there: of one set of books.
+void add_books(const team& t, run_statistics& s) {
   for (unsigned i = 0; i < t.img.workers(); ++i)
-    if (!is_robbed(t.img.worker(i).owner.load())) units += t.img.worker(i).live_progress.load();
-  return units;
+    if (t.desks[i].lived_in.load()) add_counts(t.desks[i].counts, s);
 }
 
-/// Starts the workers and waits for the job's end, in whatever way it comes.
-void run_workers(team& t, const numa::worker_plan& plan) {
-  std::mutex mutex;
-  std::condition_variable changed;
-  t.living = static_cast<unsigned>(t.workers.size());
-  const auto when_over = [&] {
-    const std::lock_guard lock(mutex);
-    t.living.fetch_sub(1);
-    changed.notify_all();
-  };
-  const std::stop_callback stop(t.options.stop, [&] { t.stopping.store(true); });
-  if (t.options.runner != nullptr) {
-    std::vector<std::function<void(std::uintptr_t)>> bodies;
-    for (const auto& w : t.workers) bodies.emplace_back([&w = *w](std::uintptr_t stack_low) { w.live(stack_low); });
-    return t.options.runner->run(std::move(bodies));
+void fill_statistics(const team& t, std::uint64_t started, run_statistics before, run_statistics* s) {
+  if (s == nullptr) return;
+  *s = std::move(before);
+  add_books(t, *s);
+  s->workers = t.crowd;
+  s->seconds = static_cast<double>(ticks() - started) / ticks_per_ns() / 1e9;
+  if (const std::uint64_t first = t.books->first_work.load(); first != 0) s->to_first_work_ms = static_cast<double>(first - started) / ticks_per_ns() / 1e6;
+  std::string not_pinned;
+  for (unsigned i = 0; i < t.img.workers(); ++i)
+    if (t.desks[i].lived_in.load() && t.desks[i].not_pinned[0] != 0) not_pinned = t.desks[i].not_pinned;
+  s->units = committed_units(t.img, t.serial);
+  s->placement = !t.options.pin || t.options.machine != nullptr ? "no worker is pinned, as asked" : !t.plan.note.empty() ? t.plan.note : not_pinned;
+}
+
+void add_profile(const team& t, std::uint64_t started, std::string medium, run_profile& p) {
+  run_statistics s;
+  fill_statistics(t, started, {}, &s);
+  p.medium = std::move(medium);
+  p.needs_flushes = t.storage.level != durability::process && !(t.storage.level == durability::power && t.storage.grain == granularity::byte);
+  p.seconds += s.seconds;
+  p.workers = s.workers;
+  p.steals += s.steals;
+  p.lost_steals += s.lost_steals;
+  p.adoptions += s.robberies;
+  p.flushed.flushes += s.flushed.flushes;
+  p.flushed.lines += s.flushed.lines;
+  p.flushed.bytes += s.flushed.bytes;
+  p.flushed.fences += s.flushed.fences;
+  p.flushed.nanoseconds += s.flushed.nanoseconds;
+  for (const auto& o : t.observers) o->add_to(p);
+}
+
+void add_trace(const team& t, std::uint64_t started, std::string_view job, run_trace& trace) {
+  trace.job = job;
+  for (const auto& o : t.observers) trace.tracks.push_back(o->track(started));
+}
+
+/// The pages of parts in memory come from the nodes that they are said to be on, where there are such.
+void place_parts(const pool& p, const numa::topology& machine) {
+  for (const pool_part& part : p.parts())
+    if (part.in_memory && part.node && machine.nodes() > 1) static_cast<void>(machine.place(part.base, part.size, *part.node));
+}
+
+/// The record that has the job's result.
+std::optional<restart> find_done(const team& t) {
+  for (unsigned i = 0; i < t.img.workers(); ++i) {
+    const restart r = newest_record(t.img.worker(i), t.serial);
+    if (r.kind == record_kind::done && !is_robbed(t.img.worker(i).owner.load())) return r;
   }
-  std::vector<std::unique_ptr<worker_thread>> threads;
-  for (std::size_t i = 0; i < t.workers.size(); ++i) {
-    numa::placement where = plan[i];
-    where.pinned = where.pinned && t.options.pin;
-    try {
-      threads.push_back(std::make_unique<worker_thread>(*t.workers[i], where, when_over));
-    } catch (...) {
-      t.fail(std::current_exception());
-      t.living.fetch_sub(static_cast<unsigned>(t.workers.size() - i));
-      break;
-    }
-  }
-  std::unique_lock lock(mutex);
-  while (!changed.wait_for(lock, std::chrono::milliseconds(100), [&] { return t.living.load() == 0; }))
-    if (t.options.on_progress) {
-      lock.unlock();
-      t.options.on_progress(progress(t));
-      lock.lock();
-    }
+  return std::nullopt;
 }
 
 /// When the entry says that the job is over, its records' lists do not count any more: their bits are durable before (H2).
@@ -252,51 +221,84 @@ void make_heap_durable(team& t, persister& p) {
 
 }  // namespace
 
-team::team(pool& p, const run_options& run, std::uint64_t job_serial, const root_task& root_)
+team::team(pool& p, const run_options& run, std::uint64_t job_serial, const root_task& root_, commons common)
     : storage(p.medium()),
       options(run),
       serial(job_serial),
       root(root_),
       img(p, run.region),
-      heartbeat_ticks((run.heartbeat.count() < 0 ? default_heartbeat_ns(p.medium()) : static_cast<double>(run.heartbeat.count())) * ticks_per_ns()),
-      objects(img.heap(), p.medium(), job_serial),
-      chunks(objects.chunks()),
-      shelves(std::make_unique<slot_shelf[]>(img.workers())),
-      graves(std::make_unique<std::atomic<bool>[]>(img.workers())),
-      parked(std::make_unique<std::optional<std::vector<frame*>>[]>(img.slots())) {}
+      first_pace(pace_of(p.medium(), run.heartbeat)),
+      machine(run.machine != nullptr ? *run.machine : numa::topology::this_machine()),
+      shared(std::move(common)),
+      books(shared.make<run_books>()),
+      objects(img.heap(), p.medium(), job_serial, shared),
+      chunks(objects.chunks(), shared),
+      shelves(shared.zeros<slot_shelf>(img.workers())),
+      desks(shared.zeros<desk>(img.workers())),
+      arenas(shared.zeros<arena_books>(img.workers())),
+      seats(shared.zeros<chair>(img.workers())),
+      parked(std::make_unique<std::optional<std::vector<frame*>>[]>(img.slots())) {
+  for (const pool_part& part : p.parts()) part_nodes.push_back(part.node);
+}
 
 team::~team() = default;
 
-worker* team::living_in(unsigned slot) const {
-  for (const auto& w : workers)
-    if (w->slot() == slot) return w.get();
-  return nullptr;
+void team::share(const pool& p, std::string_view job) {
+  watch.emplace(p);
+  parked.reset();
+  if (shared.is_joined()) return;
+  run_terms& terms = books->terms;
+  terms.serial = serial;
+  terms.region = options.region;
+  terms.input = options.input;
+  terms.fault_seed = options.fault_seed;
+  terms.heartbeat_ns = options.heartbeat.count();
+  terms.soft_fault_rate = options.soft_fault_rate;
+  terms.hard_fault_rate = options.hard_fault_rate;
+  terms.root_type = root.task.type->id;
+  terms.root_bytes = static_cast<std::uint32_t>(root.task.type->bytes);
+  terms.result_bytes = root.result_bytes;
+  terms.crash_repeats = options.crash_repeats;
+  terms.level = storage.level;
+  terms.commits = options.commits;
+  terms.commit_every_task = options.commit_every_task;
+  std::ranges::copy(build_id(), terms.build_id);
+  copy_text(terms.job, job);
+  std::memcpy(terms.root_arguments, root.task.bytes, root.task.type->bytes);
 }
 
-/// A failed medium is no fault of the job's: it can be resumed. So it can where the pool was too small, once it was grown.
-/// Anything else would come again, so the job fails.
-void team::fail(std::exception_ptr cause) noexcept {
-  const std::lock_guard lock(failure_mutex);
-  if (failed.load()) return;
-  try {
-    std::rethrow_exception(cause);
-  } catch (const medium_error&) {
-    medium_failure = cause;
-  } catch (const corrupt_pool&) {
-    medium_failure = cause;
-  } catch (const std::system_error&) {
-    medium_failure = cause;
-  } catch (const out_of_pool_memory& e) {
-    if (e.asked < pool::max_size)
-      no_room = e;
-    else
-      failure = fmt::format("{}; no pool can be so large", e.what());
-  } catch (const std::exception& e) {
-    failure = e.what();
-  } catch (...) {
-    failure = "a task threw something that is no std::exception";
+observer* team::observe(unsigned index, unsigned slot) {
+  if (options.profile == nullptr && options.trace == nullptr) return nullptr;
+  return observers.emplace_back(std::make_unique<observer>(index, slot, options.profile != nullptr, options.trace != nullptr)).get();
+}
+
+/// By worker: the part of the pool whose memory is nearest. Where nodes are not known, or several parts are on one, the
+/// workers go round them.
+std::vector<unsigned> near_parts(const team& t) {
+  std::map<std::uint32_t, std::vector<unsigned>> nearest;  // by node
+  std::map<std::uint32_t, std::size_t> so_far;             // workers of a node
+  std::vector<unsigned> parts;
+  for (const numa::placement& w : t.plan.workers) {
+    std::vector<unsigned>& near = nearest[w.node];
+    if (near.empty()) {
+      for (const std::uint32_t node : t.machine.by_distance(w.node)) {
+        for (unsigned i = 0; i < t.part_nodes.size(); ++i)
+          if (t.part_nodes[i] == node) near.push_back(i);
+        if (!near.empty()) break;
+      }
+      if (near.empty())
+        for (unsigned i = 0; i < t.part_nodes.size(); ++i) near.push_back(i);
+    }
+    parts.push_back(near[so_far[w.node]++ % near.size()]);
   }
-  failed.store(true, std::memory_order_release);
+  return parts;
+}
+
+const failure* team::why_failed() const {
+  if (coordinators.what.load() != failure::cause::none) return &coordinators;
+  for (unsigned i = 0; i < img.workers(); ++i)
+    if (desks[i].lived_in.load() && desks[i].why.what.load() != failure::cause::none) return &desks[i].why;
+  return nullptr;
 }
 
 root_value find_root(const pool& p, std::string_view name, const char* type, std::uint64_t bytes) {
@@ -308,6 +310,7 @@ root_value find_root(const pool& p, std::string_view name, const char* type, std
 void run_job(pool& p, std::string_view name, const root_task& root, const run_options& options, void* result) {
   const std::uint64_t started = ticks();
   check_fault_rates(options);
+  check_kind(options);
   check_types();
   layout::job_entry entry = entry_of(name, root, options);
   bool resuming = false;
@@ -327,65 +330,105 @@ void run_job(pool& p, std::string_view name, const root_task& root, const run_op
                                        p.file().string(), there.name, p.file().string(), there.name));
     }
   }
-  const unsigned asked = options.workers == 0 ? numa::topology::this_machine().cores() : options.workers;
+  const numa::topology& machine = options.machine != nullptr ? *options.machine : numa::topology::this_machine();
+  const auto each = options.smt_siblings ? numa::unit::smt_sibling : numa::unit::core;
+  const unsigned asked = options.workers != 0 ? options.workers : options.smt_siblings ? machine.pus() : machine.cores();
   if (asked > p.max_workers())
     throw pool_error(fmt::format("{} workers asked for, but the pool has {} worker slots; create it with more", asked, p.max_workers()));
 
-  if (!resuming) entry.serial = new_serial(p, image(p, options.region));
-  team t(p, options, entry.serial, root);
+  const image before(p, options.region);
+  before.check_readable(p.unreadable());
+  if (options.machine == nullptr) place_parts(p, machine);
+  if (!resuming) entry.serial = new_serial(p, before);
   persister settling(p.medium());
-  if (!resuming) t.objects.begin_job(settling);
-  if (resuming) t.run_number = static_cast<std::uint32_t>(entry.resumed + 1);
+  const auto make_books = [&] {
+    const std::uint64_t number = wait_for_orphans(p, options);
+    // Below the pool, where nothing is in ordinary processes, for others to have them at the same place.
+    commons shared = options.workers_as == worker_kind::processes ? commons::in_file(reinterpret_cast<std::uintptr_t>(p.base()) - commons::most) : commons();
+    auto made = std::make_unique<team>(p, options, entry.serial, root, std::move(shared));
+    made->books->number = number;
+    return made;
+  };
+  std::unique_ptr<team> books = make_books();
+  if (!resuming) books->objects.begin_job(settling);
   // Invariants after crash: the entry says running before the first record carries its serial, and finished only after
   // a DONE record is durable, so a job is never finished twice with different results, nor lost.
-  const resume_info found = recover(t, asked);
-  idempotence_check check({name, {p.base(), p.size()}, t.img.region(), t.img.heap(), options.commits});
-  const auto n = static_cast<unsigned>(t.workers.size());
-  const numa::worker_plan plan = numa::topology::this_machine().plan(n);
-  for (unsigned i = 0; i < n; ++i) t.victims.push_back(numa::topology::this_machine().victims(plan, i));
-  entry.workers = std::max(entry.workers, asked);
+  const auto prepare = [&] {
+    team& t = *books;
+    t.run_number = static_cast<std::uint32_t>(entry.resumed);
+    t.plan = machine.plan(asked, each);
+    if (options.workers_as == worker_kind::processes) t.share(p, name);
+    const resume_info found = recover(t, near_parts(t));
+    if (t.crowd < asked) t.plan = machine.plan(t.crowd, each);
+    for (unsigned i = 0; i < t.crowd; ++i) t.victims.emplace_back(machine.victims(t.plan, i), options.victims, options.fault_seed + i);
+    return found;
+  };
   if (resuming) ++entry.resumed;
+  const resume_info found = prepare();
+  idempotence_check check({name, {p.base(), p.span()}, books->img.region(), books->img.heap(), options.commits});
+  entry.workers = std::max(entry.workers, asked);
   copy_text(entry.text, "");
+  if (!resuming || !options.call.empty()) p.keep_call(entry.serial, options.call);
   p.put_job(entry);
   if (resuming && options.on_resume) options.on_resume(found);
 
-  for (unsigned i = 0; i < t.img.workers() && !t.finished; ++i) {  // it ended, but its entry does not say so yet
-    const restart r = newest_record(t.img.worker(i), t.serial);
-    if (r.kind != record_kind::done || is_robbed(t.img.worker(i).owner.load())) continue;
-    t.result.assign(r.arguments, r.arguments + r.bytes);
-    t.finished = true;
+  const signal_handlers handlers(options.crash_repeats > 0);
+  std::optional<restart> done = find_done(*books);  // it ended, but its entry does not say so yet
+  run_statistics earlier;
+  losses lost;
+  while (!done) {
+    if (options.workers_as == worker_kind::processes)
+      run_as_processes(p, *books, lost);
+    else
+      run_as_threads(*books);
+    done = find_done(*books);
+    // Finished, and the result nowhere: who has ended the job was robbed by somebody who died of it. Recovery finds it.
+    if (done || !(books->books->renewing || books->books->finished) || options.stop.stop_requested()) break;
+    add_books(*books, earlier);
+    books.reset();
+    books = make_books();
+    static_cast<void>(prepare());
+    ++lost.renewals;
   }
-  if (!t.finished) run_workers(t, plan);
-  fill_statistics(t, started, options.statistics);
-  if (t.finished || t.failed) make_heap_durable(t, settling);
+  team& t = *books;
+  earlier.deaths = lost.deaths;
+  earlier.replaced = lost.replaced;
+  earlier.renewals = lost.renewals;
+  fill_statistics(t, started, earlier, options.statistics);
+  if (options.profile != nullptr) add_profile(t, started, p.describe_medium(), *options.profile);
+  if (options.trace != nullptr) add_trace(t, started, name, *options.trace);
+  // The job is not over: it stands at its last commits.
+  const failure* const why = done ? nullptr : t.why_failed();
+  const failure::cause cause = why != nullptr ? why->what.load() : failure::cause::none;
+  if (why != nullptr && cause != failure::cause::task && cause != failure::cause::no_room) why->raise();
+  if (done || why != nullptr) make_heap_durable(t, settling);
 
-  if (t.finished) {
+  if (done) {
     t.objects.finish_job(settling);  // durable before the entry says so (H9)
     entry.state = layout::job_state::finished;
     entry.ended_ns = wall_clock_ns();
-    std::copy(t.result.begin(), t.result.end(), reinterpret_cast<std::byte*>(entry.result));
+    std::copy_n(done->arguments, done->bytes, reinterpret_cast<std::byte*>(entry.result));
     p.put_job(entry);
-    std::copy(t.result.begin(), t.result.end(), static_cast<std::byte*>(result));
+    std::copy_n(done->arguments, done->bytes, static_cast<std::byte*>(result));
     check.end();
     return;
   }
-  if (t.medium_failure) std::rethrow_exception(t.medium_failure);
-  if (const auto& e = t.no_room) {
-    copy_text(entry.text, e->what());
+  if (cause == failure::cause::no_room) {
+    copy_text(entry.text, why->text);
     p.put_job(entry);
     throw out_of_pool_memory(fmt::format("job \"{}\" is out of memory: {}. All its commits stand: make the pool larger (`ppmm grow {} SIZE`, pool::grow) and run "
                                          "it again to go on, or drop it",
-                                         entry.name, e->what(), p.file().string()),
-                             e->asked, e->used, e->free);
+                                         entry.name, why->text, p.file().string()),
+                             why->asked, why->used, why->free);
   }
-  if (t.failed) {
+  if (why != nullptr) {
     entry.state = layout::job_state::failed;
     entry.ended_ns = wall_clock_ns();
-    copy_text(entry.text, t.failure);
+    copy_text(entry.text, why->text);
     p.put_job(entry);
-    throw job_failed(fmt::format("job \"{}\" failed: {}", entry.name, t.failure));
+    throw job_failed(fmt::format("job \"{}\" failed: {}", entry.name, why->text));
   }
-  if (t.stopping) throw job_interrupted(fmt::format("job \"{}\" was interrupted; all its work is committed: run it again to go on", entry.name));
+  if (options.stop.stop_requested()) throw job_interrupted(fmt::format("job \"{}\" was interrupted; all its work is committed: run it again to go on", entry.name));
   throw workers_lost(fmt::format("job \"{}\" has lost all its workers; run it again to go on", entry.name));
 }
 

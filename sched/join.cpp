@@ -20,6 +20,8 @@ namespace ppmm::detail {
 //    the CAMs; they change nothing a second time.
 // Recovery: finish_arrive.
 std::optional<position> worker::arrive(frame* f, side s, exposure e) {
+  if (seen_ != nullptr) [[unlikely]]
+    seen_->record_begins(activity::join, persister_.counters(), exposure_word(e));
   access();
   touched_.push_back(f);
   touched_slots_.push_back(&team_.img.slot(e.slot));  // STOLEN was read in it, and is acted on [M]
@@ -31,9 +33,12 @@ std::optional<position> worker::arrive(frame* f, side s, exposure e) {
   r.at = exposure_word(e);
   r.type = static_cast<std::uint64_t>(s);
   persist_record(r);
-  if (s == side::left) team_.parked[e.slot] = std::move(candidates_);  // before the CAM: after it they may be taken at once
+  if (s == side::left && team_.parked) team_.parked[e.slot] = std::move(candidates_);  // before the CAM: after it they may be taken at once
   candidates_.clear();
-  return finish_arrive(e, s);
+  const auto next = finish_arrive(e, s);
+  if (seen_ != nullptr) [[unlikely]]
+    seen_->record_ends(commit_cause::join, persister_.counters(), next ? type_at(*next) : 0);
+  return next;
 }
 
 std::optional<position> worker::finish_arrive(exposure e, side s) {
@@ -60,16 +65,17 @@ std::optional<position> worker::finish_arrive(exposure e, side s) {
     word = slot.join.load();
   }
   if (word != claimed) {  // we are first; or, repeating, the other side has claimed it, or a later generation is here
-    joins_first_.add();
+    counts_.joins_first.add();
     return std::nullopt;
   }
 
-  joins_second_.add();
+  virtual_time::reads(f, frame_bytes(f->type));
+  counts_.joins_second.add();
   if (std::find(joined_slots_.begin(), joined_slots_.end(), e.slot) == joined_slots_.end()) joined_slots_.push_back(e.slot);
   f->link = link_flag::committed;  // nobody else comes here any more; flushed with the next commit
   touched_.push_back(f);
   stand_on(place(f, side::left));
-  if (auto candidates = std::exchange(team_.parked[e.slot], std::nullopt)) {
+  if (auto candidates = team_.parked ? std::exchange(team_.parked[e.slot], std::nullopt) : std::nullopt) {
     candidates_ = std::move(*candidates);
     exposed_ = 0;
   } else {

@@ -1,9 +1,9 @@
 /// What the scheduler keeps in a pool: worker slots with their restart records, exposure slots, frames.
 ///
-/// All zero bytes are a valid beginning: no worker has a strand, no slot was ever exposed. Segment 0 starts with the
-/// worker slots, then the exposure slots, then the heap's control (alloc/layout.hpp). What follows, and the other
-/// segments, are chunk tables, chunks and the job's region. Who may write what, and when it becomes durable, is said
-/// beside each field.
+/// All zero bytes are a valid beginning: no worker has a strand, no slot was ever exposed. The first segment of each part
+/// starts with its worker slots, then their exposure slots, then, in the first part, the heap's control (alloc/layout.hpp).
+/// What follows, and the other segments, are chunk tables, chunks and the job's region. Who may write what, and when it
+/// becomes durable, is said beside each field.
 ///
 /// ```
 ///  exposure slot (1 line)                     record (up to 8 lines; each begins with the sequence)
@@ -21,6 +21,7 @@
 
 #include <ppmm/alloc/layout.hpp>
 #include <ppmm/pmem/durable_word.hpp>
+#include <ppmm/pmem/layout.hpp>
 
 #include <cstddef>
 #include <cstdint>
@@ -29,8 +30,9 @@ namespace ppmm::detail {
 
 // ---- words ---------------------------------------------------------------------------------------------------------
 
-inline constexpr unsigned max_worker_bits = 10;  // worker slots: 1024
-inline constexpr unsigned life_bits = 20;        // lives of a worker slot
+inline constexpr unsigned max_worker_bits = 12;  // worker slots: 4096
+inline constexpr unsigned life_bits = 18;        // lives of a worker slot
+static_assert(layout::most_workers == 1u << max_worker_bits && max_worker_bits + life_bits == 30);
 inline constexpr std::uint32_t max_life = (1u << life_bits) - 1;
 inline constexpr std::uint32_t max_generation = 0xffffffff;  // a slot that gets there is never used again
 
@@ -57,7 +59,7 @@ constexpr std::uint64_t join_word(std::uint32_t generation, join_state s, side w
   return std::uint64_t{generation} << 32 | std::uint64_t{static_cast<std::uint8_t>(who)} << 2 | static_cast<std::uint64_t>(s);
 }
 
-/// Owner word of a worker slot: {life 20} while it is its own; {robber 30, life 20, 1} once it was robbed in that life.
+/// Owner word of a worker slot: {life 18} while it is its own; {robber 30, life 18, 1} once it was robbed in that life.
 constexpr std::uint64_t owner_word(std::uint32_t life) { return std::uint64_t{life} << 1; }
 constexpr std::uint64_t robbed_word(std::uint32_t life, identity robber) {
   return std::uint64_t{identity_word(robber)} << 32 | std::uint64_t{life} << 1 | 1;
@@ -141,6 +143,8 @@ enum class record_kind : std::uint8_t {
   done = 7,          // the job's result is in the arguments
 };
 inline constexpr record_kind last_record_kind = record_kind::done;
+/// A strand that stands somewhere, between two steps of the protocol.
+constexpr bool is_position(record_kind k) { return k == record_kind::run || k == record_kind::right || k == record_kind::continuation; }
 
 struct record_line {
   std::uint64_t sequence;
@@ -173,8 +177,17 @@ struct alignas(4096) worker_slot {
   // What the worker was at when last seen: for observers and to tell what a crash lost. Never flushed.
   durable_word<std::uint64_t> live_when;
   durable_word<std::uint64_t> live_progress;
-  std::uint64_t pad_1[6];
-  std::uint64_t pad_2[48];
+  // What the run has had of it so far, and its task or frame type id when it last committed (0: it has no strand).
+  durable_word<std::uint64_t> live_commits, live_commit_ticks, live_lines, live_steals, live_faults, live_type;
+  // Steals that were won by whoever lived here, in the job of that serial, by what thief and victim share
+  // (numa::nearness). Never flushed.
+  durable_word<std::uint64_t> live_serial;
+  durable_word<std::uint64_t> live_steals_by[5];
+  // The worker process that lives here, while its lock says that it does (pmem/slot_lock.hpp). Never flushed.
+  durable_word<std::uint64_t> live_pid;
+  durable_word<std::uint64_t> live_books;  // its descriptor of the run's books (alloc/commons.hpp)
+  durable_word<std::uint64_t> live_number;  // in slot 0: of the books that count (books.hpp). Never flushed
+  std::uint64_t pad_2[39];
   record records[2];  // the one with the larger sequence counts; the other is written next
   redo_area redo[2];  // of the record beside it: what its capsule changed in the heap
   durable_word<std::uint64_t> undo;  // first chunk of the undo log + 1 (undo.hpp); 0: none was ever needed
@@ -182,7 +195,33 @@ struct alignas(4096) worker_slot {
 };
 static_assert(sizeof(worker_slot) == 4096);
 static_assert(offsetof(worker_slot, live_when) == 64);
+static_assert(offsetof(worker_slot, live_type) + 8 == 128);  // one line, so that observers and tests can leave it out
+static_assert(offsetof(worker_slot, live_serial) == 128 && offsetof(worker_slot, live_number) == 192);
 static_assert(offsetof(worker_slot, records) == 512);
 static_assert(offsetof(worker_slot, redo) == 1536);
+// A disk writes sectors whole or not at all. What is written at one time shares none with what must not change meanwhile:
+// each record, each list, the owner word and the log's place have theirs (docs/design.md, "Page granularity").
+inline constexpr std::size_t sector = 512;
+static_assert(sizeof(record) == sector && sizeof(redo_area) % sector == 0);
+static_assert(offsetof(worker_slot, records) % sector == 0 && offsetof(worker_slot, redo) % sector == 0);
+static_assert(offsetof(worker_slot, undo) % sector == 0);
+
+// ---- where they are -----------------------------------------------------------------------------------------------
+
+/// Worker slots go round the parts: slot i is in part i % parts. Offsets are in the first segment of the part.
+struct slot_places {
+  unsigned workers, parts;
+
+  constexpr unsigned part_of(unsigned worker) const { return worker % parts; }
+  constexpr unsigned in_part(unsigned part) const { return (workers - part + parts - 1) / parts; }  // how many
+  constexpr std::size_t worker(unsigned w) const { return w / parts * sizeof(worker_slot); }
+  /// The worker's first exposure slot.
+  constexpr std::size_t exposures(unsigned w) const {
+    return in_part(part_of(w)) * sizeof(worker_slot) + w / parts * exposure_slots_per_worker * sizeof(exposure_slot);
+  }
+  constexpr std::size_t end(unsigned part) const {
+    return in_part(part) * (sizeof(worker_slot) + exposure_slots_per_worker * sizeof(exposure_slot));
+  }
+};
 
 }  // namespace ppmm::detail

@@ -117,4 +117,8 @@ restart newest_record(const worker_slot& slot, std::uint64_t job) {
   return newest.job == job ? newest : none;
 }
 
+bool is_same_step(const restart& a, const restart& b) {
+  return a.kind == b.kind && a.at == b.at && a.type == b.type && a.bytes == b.bytes && std::memcmp(a.arguments, b.arguments, a.bytes) == 0;
+}
+
 }  // namespace ppmm::detail

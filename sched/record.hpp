@@ -26,6 +26,9 @@ struct restart {
   exposure exposed() const { return unpack_exposure(at); }
 };
 
+/// Both are about to do the same with the same arguments.
+bool is_same_step(const restart& a, const restart& b);
+
 /// Fills the buffer of `slot` that does not hold the newest record. Returns its address; the caller persists it:
 /// `bytes` gives how much. Ordinary stores: nothing is durable on return.
 ///

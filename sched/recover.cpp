@@ -58,7 +58,7 @@ class frame_set {
 class survey {
  public:
   explicit survey(team& t)
-      : team_(t), seen_(t.img), carries_(t.img), taken_(t.img), slot_used_(t.img.slots()), being_robbed_(t.img.workers()), reached_(t.img.workers()) {}
+      : team_(t), seen_(t.img), carries_(t.img), taken_(t.img), being_robbed_(t.img.workers()), reached_(t.img.workers()) {}
 
   /// Everything that the record of a worker slot reaches. False if nothing is left to do for whoever adopts it.
   bool reach(unsigned slot, const restart& r, unsigned depth = 0) {
@@ -119,7 +119,7 @@ class survey {
 
   /// The job has a strand somewhere: its root must not be started again.
   bool begun() const { return begun_; }
-  bool slot_used(std::uint32_t s) const { return slot_used_[s]; }
+  const std::unordered_set<std::uint32_t>& used_slots() const { return used_slots_; }
   bool being_robbed(unsigned slot) const { return being_robbed_[slot]; }
   /// What the records that count changed in the heap.
   struct list {
@@ -159,7 +159,7 @@ class survey {
     if (!is_fork(f->type)) corrupt("an exposed frame has no right child");
     const exposure link = link_exposure(f->link);
     if (!(claimed && link.generation == 0) && !(link == e && live(e, f))) corrupt("a record names an exposure that its frame does not");
-    slot_used_[e.slot] = true;
+    used_slots_.insert(e.slot);
     return f;
   }
 
@@ -229,7 +229,7 @@ class survey {
     if (!is_offered(f)) return false;
     const exposure e = link_exposure(f->link);
     const exposure_slot& slot = team_.img.slot(e.slot);
-    slot_used_[e.slot] = true;
+    used_slots_.insert(e.slot);
     const std::uint64_t join = slot.join.load();
     const bool none_arrived = join == join_word(e.generation, join_state::none);
     if (static_cast<right_state>(slot.right.load() & 3) != right_state::stolen) {
@@ -314,7 +314,8 @@ class survey {
   frame_set seen_, carries_, taken_;
   std::vector<const frame*> victim_needed_, thief_needed_;
   std::unordered_set<std::uint32_t> chunks_;
-  std::vector<bool> slot_used_, being_robbed_, reached_;
+  std::unordered_set<std::uint32_t> used_slots_;
+  std::vector<bool> being_robbed_, reached_;
   std::unordered_set<std::uint32_t> in_lists_;
   std::vector<list> lists_;
   std::vector<std::span<const std::byte>> updated_;
@@ -322,15 +323,38 @@ class survey {
 };
 
 /// Which slots the workers of this run live in: those with a strand first, so that nothing need be robbed; then any
-/// that may be entered. A robbed slot that a reachable record still says ROB of may not [M]: a new life in it would
-/// take the dead record away from the robber.
-std::vector<unsigned> choose_slots(const team& t, unsigned wanted, const std::vector<bool>& with_strand, const survey& found) {
+/// that may be entered, in the part that the worker is near if there are. By worker; there may be fewer. A robbed slot that
+/// a reachable record still says ROB of may not be entered [M]: a new life in it would take the dead record away from the
+/// robber.
+std::vector<unsigned> choose_slots(const team& t, const std::vector<unsigned>& near, const std::vector<bool>& with_strand, const survey& found) {
+  std::vector<unsigned> room(t.img.parts());  // workers near a part that have no slot yet
+  for (const unsigned part : near) ++room[part];
+  std::vector<unsigned> chosen;
+  std::vector<bool> taken(t.img.workers());
+  const auto choose = [&](bool strands, bool only_near) {
+    for (unsigned i = 0; i < t.img.workers() && chosen.size() < near.size(); ++i) {
+      unsigned& here = room[t.img.part_of(i)];
+      const std::uint64_t owner = t.img.worker(i).owner.load();
+      if (taken[i] || with_strand[i] != strands || found.being_robbed(i) || (is_robbed(owner) && owner_life(owner) >= max_life) || (only_near && here == 0)) continue;
+      taken[i] = true;
+      here -= here > 0 ? 1 : 0;
+      chosen.push_back(i);
+    }
+  };
+  choose(true, true);
+  choose(true, false);
+  choose(false, true);
+  choose(false, false);
+  std::sort(chosen.begin(), chosen.end());
+
   std::vector<unsigned> slots;
-  for (const bool first_choice : {true, false})
-    for (unsigned i = 0; i < t.img.workers() && slots.size() < wanted; ++i)
-      if (with_strand[i] == first_choice && !found.being_robbed(i) && (!is_robbed(t.img.worker(i).owner.load()) || owner_life(t.img.worker(i).owner.load()) < max_life))
-        slots.push_back(i);
-  std::sort(slots.begin(), slots.end());
+  for (const unsigned part : near) {
+    if (chosen.empty()) break;
+    auto next = std::ranges::find_if(chosen, [&](unsigned i) { return t.img.part_of(i) == part; });
+    if (next == chosen.end()) next = chosen.begin();
+    slots.push_back(*next);
+    chosen.erase(next);
+  }
   return slots;
 }
 
@@ -358,7 +382,7 @@ std::uint64_t committed_units(const image& img, std::uint64_t job) {
   return units;
 }
 
-resume_info recover(team& t, unsigned wanted) {
+resume_info recover(team& t, const std::vector<unsigned>& near) {
   // What is read below may have been only visible, not durable, when everything crashed: the newest records must be
   // durable before any other buffer is overwritten [M]. From here on the older buffers can never count again.
   persister p(t.storage);
@@ -395,9 +419,10 @@ resume_info recover(team& t, unsigned wanted) {
     }
     slot.live_progress.store(committed);
     slot.live_when.store(ticks());
+    for (auto* const word : {&slot.live_commits, &slot.live_commit_ticks, &slot.live_lines, &slot.live_steals, &slot.live_faults, &slot.live_type}) word->store(0);
   }
   found.check_complete();
-  if (!found.begun()) t.root_starter = team::anyone;
+  if (!found.begun()) t.books->root_starter = run_books::anyone;
 
   // The lists of all records that count, before anybody looks at the heap (H8). Their order does not matter. Once their
   // bits are durable they are emptied: they would be wrong a second time, for blocks change hands from here on.
@@ -410,14 +435,16 @@ resume_info recover(team& t, unsigned wanted) {
 
   found.keep_updated();
 
-  for (const unsigned slot : choose_slots(t, wanted, with_strand, found)) {
-    t.workers.push_back(std::make_unique<worker>(t, static_cast<unsigned>(t.workers.size()), slot));
+  for (const unsigned slot : choose_slots(t, near, with_strand, found)) {
+    t.seats[t.crowd++].slot = slot;
     with_strand[slot] = false;
-    for (std::uint32_t s = (slot + 1) * exposure_slots_per_worker; s-- > slot * exposure_slots_per_worker;)
-      if (!found.slot_used(s) && t.img.slot(s).generation.load() < max_generation) t.shelves[slot].give_back(s);
   }
+  t.books->crowd.store(t.crowd);
+  t.near = near;
+  for (unsigned i = 0; i < t.img.workers(); ++i) t.shelves[i].fill();
+  for (const std::uint32_t s : found.used_slots()) t.shelves[image::home_of(s)].remove(s);
   for (unsigned i = 0; i < t.img.workers(); ++i)
-    if (with_strand[i]) t.bury(i);
+    if (with_strand[i]) t.books->bury(i);
   return info;
 }
 

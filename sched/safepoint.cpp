@@ -26,26 +26,48 @@ using detail::frame;
 using detail::place;
 using detail::position;
 
-std::byte* context::grow(std::size_t bytes) { return worker_->grow(bytes); }
-bool context::poll_task(detail::task_ref next) { return worker_->poll(position::run(next, place(cur_))); }
-after_left context::left_done(frame* f) { return worker_->left_done(f); }
-bool context::pop_linked(frame* f) { return worker_->pop_linked(f); }
+// What the program calls, inlined into its functions, says where in them it is: for a profile.
+std::byte* context::grow(std::size_t bytes) {
+  const detail::out_of_task runtime(*worker_);
+  return worker_->grow(bytes);
+}
+bool context::poll_task(detail::task_ref next) {
+  const detail::out_of_task runtime(*worker_);
+  worker_->site_ = __builtin_return_address(0);
+  return worker_->poll(position::run(next, place(cur_)));
+}
+after_left context::left_done(frame* f) {
+  const detail::out_of_task runtime(*worker_);
+  worker_->site_ = __builtin_return_address(0);
+  return worker_->left_done(f);
+}
+bool context::pop_linked(frame* f) {
+  const detail::out_of_task runtime(*worker_);
+  worker_->site_ = __builtin_return_address(0);
+  return worker_->pop_linked(f);
+}
 
 void context::commit_task(detail::task_ref next, place to) {
+  const detail::out_of_task runtime(*worker_);
   cur_ = to.word;
-  worker_->again_.add();
-  worker_->commit(position::run(next, to));
+  worker_->counts_.again.add();
+  worker_->site_ = __builtin_return_address(0);
+  worker_->commit(position::run(next, to), commit_cause::conflict);
 }
 void context::commit_right(frame* f) {
+  const detail::out_of_task runtime(*worker_);
   cur_ = place(f, detail::side::right).word;
-  worker_->again_.add();
-  worker_->commit(position::right(f));
+  worker_->counts_.again.add();
+  worker_->site_ = __builtin_return_address(0);
+  worker_->commit(position::right(f), commit_cause::conflict);
 }
 void context::commit_continuation(frame* f) {
+  const detail::out_of_task runtime(*worker_);
   cur_ = f->parent;
   if ((f->link & detail::link_flag::committed) != 0) worker_->touched_.push_back(f);
-  worker_->again_.add();
-  worker_->commit(position::continuation(f));
+  worker_->counts_.again.add();
+  worker_->site_ = __builtin_return_address(0);
+  worker_->commit(position::continuation(f), commit_cause::conflict);
 }
 
 void context::deliver(place to, const void* value, std::size_t bytes) {
@@ -70,6 +92,7 @@ std::byte* context::scratch_bytes(std::size_t bytes, std::size_t alignment) {
   return scratch.take(bytes, alignment);
 }
 void context::put_root(std::string_view name, std::uintptr_t address, std::uint64_t count, const char* type, std::uint64_t bytes) {
+  const detail::out_of_task runtime(*worker_);
   worker_->access();
   worker_->team_.objects.set_root(name, address, count, detail::hash_of_name(type), bytes, worker_->persister_);
 }
@@ -94,13 +117,14 @@ void context::note_read(const void* p, std::size_t n) {
 
 /// The running task is to be run again, after a commit of what was before it: it has updated, allocated and freed nothing.
 void context::undo_task() {
+  const detail::out_of_task runtime(*worker_);
   detail::watch::task_undone();
   worker_->updated_.take_back(stamp());  // before its blocks go back
   worker_->arena_.take_back(stamp());
 }
 
 /// The write-after-read rule (Blelloch et al. 2018, section 3): a capsule that overwrites what it has read cannot be repeated.
-void context::note_write(const void* p, std::size_t n, bool flushed) {
+void context::note_write(const void* p, std::size_t n, bool flushed, const void* site) {
   detail::worker& w = *worker_;
   const auto first = reinterpret_cast<std::uintptr_t>(p), last = first + n;
   if (n == 0) return;
@@ -113,35 +137,50 @@ void context::note_write(const void* p, std::size_t n, bool flushed) {
       }
   add_range(w.written_, first, last);
   if (!flushed) add_range(w.to_flush_, first, last);
+  if (w.seen_ != nullptr) [[unlikely]]
+    w.seen_->written(site, p, n, !flushed);
 }
+void context::note_write(const void* p, std::size_t n) { note_write(p, n, false, __builtin_return_address(0)); }
 
 /// Invariants after crash: as for any view that is written. Its blocks are on their way to the medium, in any order, and
 /// the first fence of the capsule's commit waits for them; until then the record from before counts, and a repeated
 /// capsule writes all of them again. Recovery: none of its own.
 bool context::note_fill(const void* p, std::size_t n) {
   const bool in_blocks = n > detail::copy_block_bytes && worker_->persister_.copies_past_caches();
-  note_write(p, n, in_blocks);
+  note_write(p, n, in_blocks, __builtin_return_address(0));
   return in_blocks;
+}
+unsigned context::parts() const { return worker_->team_.img.parts(); }
+unsigned context::part_on(unsigned node) const {
+  const std::vector<std::optional<unsigned>>& nodes = worker_->team_.part_nodes;
+  const auto there = std::find(nodes.begin(), nodes.end(), node);
+  return there == nodes.end() ? near_part() : static_cast<unsigned>(there - nodes.begin());
 }
 void context::copy_block(void* to, const void* from, std::size_t n) {
   worker_->access();
   worker_->persister_.copy(to, from, n);
+  if (worker_->seen_ != nullptr) [[unlikely]]
+    worker_->seen_->copied(__builtin_return_address(0), to, n);
 }
 
 /// Invariants after crash: the old bytes are in the log, durably, before the first of them is changed; the log counts until
 /// the next record is durable. A block that this capsule allocated is not saved: after a crash it may be somebody else's.
 /// Recovery: roll_back (undo.hpp), before the worker or its robber resumes.
 void context::note_update(const void* p, std::size_t n, std::size_t alignment) {
+  const detail::out_of_task runtime(*worker_);
   detail::worker& w = *worker_;
   const auto first = reinterpret_cast<std::uintptr_t>(p), last = first + n;
   if (n == 0) return;
-  if (first % alignment != 0 || !w.team_.img.holds_data(first, n)) throw error(fmt::format("a task updates {} bytes at {} in place, which are not in the pool's data", n, p));
+  if (!w.team_.img.holds_data(first, n)) throw error(fmt::format("a task updates {} bytes at {} in place, which are not in the pool's data", n, p));
+  if (first % alignment != 0) throw error(fmt::format("a task updates {} bytes at {} in place, which is not a multiple of {} as their type needs", n, p, alignment));
   w.access();
   const bool fresh = w.arena_.is_fresh(p);
   if (!fresh || w.arena_.is_fresh_of_earlier_task(p, stamp())) w.updated_.save(p, n, stamp());
   if (!fresh) w.undo_.save(p, n, w.sequence_);
   add_range(w.written_, first, last);
   add_range(w.to_flush_, first, last);
+  if (w.seen_ != nullptr) [[unlikely]]
+    w.seen_->written(__builtin_return_address(0), p, n, true);
 }
 
 namespace {
@@ -199,6 +238,8 @@ void context::cam_cell(void* cell, const void* expected, const void* desired, st
     }
   }
   w.persister_.flush(cell, n);
+  if (w.seen_ != nullptr) [[unlikely]]
+    w.seen_->flushed_at_once(__builtin_return_address(0), cell, n);
   w.cells_.push_back({first, first + n});
   w.access();
 }
@@ -228,14 +269,22 @@ bool worker::poll(const position& next) {
   const std::uint64_t now = ticks();
   durable_.live_when.store(now);
   durable_.live_progress.store(progress_);
-  const bool stop = team_.over();
+  virtual_time::looks_at(index_, true);
+  const bool stop = is_over();
   const bool low = reinterpret_cast<std::uintptr_t>(__builtin_frame_address(0)) < stack_low_;
   const auto since = static_cast<double>(now - last_commit_);
-  const bool hungry = team_.idle.load(std::memory_order_relaxed) > 0 && team_.workers.size() > 1;
-  // While workers are idle, children are offered four times as often.
-  const bool due = team_.options.commits && since >= (hungry ? team_.heartbeat_ticks / 4 : team_.heartbeat_ticks);
-  if (stop || low || due || cx_.commit_next_ || team_.options.commit_every_task) commit(next);
+  const bool hungry = hints_.asked() > 0;
+  const bool every_task = team_.options.commit_every_task || now < team_.books->careful_until.load(std::memory_order_relaxed);
+  const bool due = team_.options.commits && since >= (hungry ? pace_.hungry_heartbeat() : pace_.heartbeat());
+  if (stop || low || due || cx_.commit_next_ || every_task)
+    commit(next, stop                              ? commit_cause::stop
+                 : low                             ? commit_cause::stack
+                 : every_task                      ? commit_cause::every_task
+                 : cx_.commit_next_                ? (arena_.is_full() || scratch_.is_full() ? commit_cause::memory : commit_cause::user)
+                 : since >= pace_.heartbeat()      ? commit_cause::heartbeat
+                                                   : commit_cause::idle_worker);
   refuel(now);
+  if (every_task) cx_.fuel_ = 0;
   if (slow_tasks_ && next.kind == record_kind::run && next.to.word != 0 && (next.to.parent()->link & link_flag::committed) == 0)
     next.to.parent()->link |= link_flag::watched;
   if (low) resume_own_record_ = true;
@@ -244,14 +293,14 @@ bool worker::poll(const position& next) {
 
 /// Chooses how many safe points may pass until the clock is looked at again: about a sixteenth of a heartbeat's worth.
 void worker::refuel(std::uint64_t now) {
-  const double target = team_.heartbeat_ticks / 16;
+  const double target = pace_.heartbeat() / 16;
   const auto took = static_cast<double>(now - last_poll_);
   const auto granted = static_cast<double>(fuel_granted_);
   fuel_granted_ = static_cast<std::int64_t>(std::clamp(granted * target / std::max(took, 1.0), 1.0, std::min(2 * granted, 512.0)));
   slow_tasks_ = took / granted > target;
   last_poll_ = now;
   ++cx_.polls_;
-  cx_.fuel_ = team_.options.commit_every_task || injecting_ ? 0 : fuel_granted_ - 1;
+  cx_.fuel_ = injecting_ ? 0 : fuel_granted_ - 1;
 }
 
 /// The left child of f is done and its result stored; f's link says that this needs a look.
@@ -273,7 +322,7 @@ after_left worker::left_done(frame* f) {
       if (right >> 32 == e.generation && static_cast<right_state>(right & 3) == right_state::stolen)
         return arrive(f, side::left, e) ? after_left::joined : after_left::gone;
       if (was_available && right == inlined) {  // else it was taken back before a fault, and the slot is free or reused
-        taken_back_.add();
+        counts_.taken_back.add();
         hints_.pop_if(e);
         team_.shelves[image::home_of(e.slot)].give_back(e.slot);  // at once: a later generation is no longer this frame's
       }

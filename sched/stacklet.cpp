@@ -2,56 +2,77 @@
 
 #include <ppmm/sched/frame.hpp>
 
+#include <algorithm>
+#include <array>
+#include <span>
 #include <utility>
 
 namespace ppmm::detail {
 namespace {
 
-constexpr std::size_t cached_chunks = 8;
+constexpr std::size_t cached_chunks = 8;  // at least; when there are more, half of them go back
 
 }  // namespace
 
-chunk_pool::chunk_pool(chunk_space& space) : space_(space), below_(lazy_zeros<std::uint32_t>(space.where().numbers)) {}
+chunk_pool::chunk_pool(chunk_space& space, commons& shared) : space_(space), below_(shared.zeros<std::uint32_t>(space.where().numbers)) {}
 
-std::uint32_t chunk_pool::take(const char* purpose) {
-  const std::uint32_t c = space_.take_high();
+std::uint32_t chunk_pool::take(unsigned part, const char* purpose) {
+  const std::uint32_t c = space_.take_high(part);
   if (c == no_chunk) space_.no_room(chunk_bytes, purpose);
   return c;
 }
 
+/// To an empty cache. False: there is no chunk.
+bool stacklet::fill_cache() {
+  std::array<std::uint32_t, stacklet_books::most_cached / 2> some;
+  const std::size_t n = chunks_.take_some(part_, some);
+  std::copy_n(some.begin(), n, books_.cache);
+  books_.cached.store(static_cast<std::uint32_t>(n), std::memory_order_release);
+  return n > 0;
+}
+
+/// A chunk is first out of the cache, then in the stacklet; and the other way round. Who is killed between loses it.
 void stacklet::push_chunk() {
-  std::uint32_t c;
-  if (!cache_.empty()) {
-    c = cache_.back();
-    cache_.pop_back();
-  } else {
-    c = chunks_.take();
+  std::uint32_t n = books_.cached.load(std::memory_order_relaxed);
+  if (n == 0) {
+    if (!fill_cache()) chunks_.no_room();
+    n = books_.cached.load(std::memory_order_relaxed);
   }
-  chunks_.below(c) = top_;
-  top_ = c;
+  const std::uint32_t c = books_.cache[n - 1];
+  books_.cached.store(n - 1, std::memory_order_release);
+  chunks_.below(c) = top();
+  set_top(c);
 }
 
 void stacklet::give_back(std::uint32_t chunk) {
-  if (cache_.size() < cached_chunks)
-    cache_.push_back(chunk);
-  else
-    chunks_.give_back(chunk);
+  if (!chunks_.is_in(chunk, part_)) return chunks_.give_back(chunk);
+  std::uint32_t n = books_.cached.load(std::memory_order_relaxed);
+  books_.cache[n++] = chunk;
+  books_.cached.store(n, std::memory_order_release);
+  const std::size_t most = std::min(std::max(cached_chunks, 2 * chunks_.batch()), stacklet_books::most_cached - 1);
+  if (n <= most) return;
+  books_.cached.store(n / 2, std::memory_order_release);
+  chunks_.give_back(std::span(books_.cache).subspan(n / 2, n - n / 2));
 }
 
 bool stacklet::has(std::uint32_t chunk) const {
-  std::uint32_t c = top_;
+  std::uint32_t c = top();
   while (c != no_chunk && c != chunk) c = chunks_.below(c);
   return c != no_chunk;
 }
 
 void stacklet::shrink_to(std::uint32_t chunk) {
-  while (top_ != chunk) give_back(std::exchange(top_, chunks_.below(top_)));
+  while (top() != chunk) {
+    const std::uint32_t c = top();
+    set_top(chunks_.below(c));
+    give_back(c);
+  }
 }
 
 void stacklet::start_at(std::byte* top) {
   room_ = {top, end()};
   high_top_ = top;
-  high_chunk_ = top_;
+  high_chunk_ = this->top();
   gap_first_ = gap_last_ = nullptr;
 }
 
@@ -59,7 +80,7 @@ void stacklet::stand_on(const frame* newest) {
   const std::uint32_t chunk = image_.chunk_of(newest);
   if (!has(chunk)) {
     clear();
-    top_ = chunk;
+    set_top(chunk);
   }
   shrink_to(chunk);
   start_at(end_of(newest));
@@ -67,8 +88,8 @@ void stacklet::stand_on(const frame* newest) {
 
 void stacklet::stand_on_base() {
   if (empty()) push_chunk();
-  while (chunks_.below(top_) != no_chunk) shrink_to(chunks_.below(top_));
-  start_at(begin());
+  while (chunks_.below(top()) != no_chunk) shrink_to(chunks_.below(top()));
+  start_at(first());
 }
 
 std::byte* stacklet::grow(std::size_t bytes) {
@@ -79,7 +100,7 @@ std::byte* stacklet::grow(std::size_t bytes) {
   }
   push_chunk();
   room_.limit = end();
-  return begin();
+  return first();
 }
 
 /// A smaller gap would be left and entered again at every few forks; it grows with the next commits.
@@ -120,7 +141,7 @@ void stacklet::return_to(const frame* popped) {
 void stacklet::leave(const frame* kept) {
   if (kept != nullptr && has(image_.chunk_of(kept))) {
     shrink_to(image_.chunk_of(kept));
-    top_ = no_chunk;
+    set_top(no_chunk);
   }
   clear();
 }
@@ -130,11 +151,16 @@ void stacklet::forget() {
   high_chunk_ = no_chunk - 1;
 }
 
-void stacklet::take_over(stacklet& dead) {
+void stacklet::take_over(stacklet_books& dead) {
   clear();
-  top_ = std::exchange(dead.top_, no_chunk);
-  for (const std::uint32_t c : dead.cache_) give_back(c);
-  dead.cache_.clear();
+  const std::uint32_t top = dead.top.load(std::memory_order_acquire);
+  dead.top.store(0, std::memory_order_release);
+  set_top(top - 1);
+  for (std::uint32_t n = dead.cached.load(std::memory_order_acquire); n > 0; --n) {
+    const std::uint32_t c = dead.cache[n - 1];
+    dead.cached.store(n - 1, std::memory_order_release);
+    give_back(c);
+  }
 }
 
 }  // namespace ppmm::detail

@@ -7,8 +7,10 @@
 #include <ppmm/alloc/space.hpp>
 #include <ppmm/sched/image.hpp>
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <utility>
 #include <vector>
 
@@ -17,11 +19,17 @@ namespace ppmm::detail {
 /// The stacklets' chunks: below which other chunk of its stacklet each one stands. Taken from the pool's high end.
 class chunk_pool {
  public:
-  explicit chunk_pool(chunk_space& space);
+  chunk_pool(chunk_space& space, commons& shared);
 
-  /// A free chunk. Throws out_of_pool_memory.
-  std::uint32_t take(const char* purpose = "for the frames of a recursion (it may be too deep)");
+  /// A free chunk, in that part of the pool if it has one. Throws out_of_pool_memory.
+  std::uint32_t take(unsigned part, const char* purpose);
+  /// Some free chunks, as many as there is room for at most; none: there are none.
+  std::size_t take_some(unsigned part, std::span<std::uint32_t> to) { return space_.take_high(part, to); }
+  [[noreturn]] void no_room() const { space_.no_room(chunk_bytes, "for the frames of a recursion (it may be too deep)"); }
   void give_back(std::uint32_t chunk) { space_.give_back(chunk); }
+  void give_back(std::span<const std::uint32_t> chunks) { space_.give_back(chunks); }
+  std::size_t batch() const { return space_.batch(); }
+  bool is_in(std::uint32_t chunk, unsigned part) const { return space_.where().range_of(chunk)->part == part; }
 
   /// The next lower chunk of the same stacklet. Belongs to whoever has the stacklet.
   std::uint32_t& below(std::uint32_t chunk) { return below_[chunk]; }
@@ -31,10 +39,18 @@ class chunk_pool {
 
  private:
   chunk_space& space_;
-  lazy_array<std::uint32_t> below_;  // by chunk number; memory only where touched
+  shared_array<std::uint32_t> below_;  // by chunk number; memory only where touched
 };
 
 struct room;
+
+/// Which chunks a worker has: for whoever robs it.
+struct stacklet_books {
+  static constexpr std::size_t most_cached = 64;
+  std::atomic<std::uint32_t> top{0};     // the newest chunk of its stacklet + 1; 0: none
+  std::atomic<std::uint32_t> cached{0};
+  std::uint32_t cache[most_cached] = {};
+};
 
 /// The stacklet of the strand that a worker executes, and its cache of free chunks.
 ///
@@ -49,9 +65,19 @@ struct room;
 class stacklet {
  public:
   /// `free` is where the next frame goes: kept by this class, but for pushes and pops inside it.
-  stacklet(const image& img, chunk_pool& chunks, room& free) : image_(img), chunks_(chunks), room_(free) {}
+  stacklet(const image& img, chunk_pool& chunks, unsigned part, stacklet_books& books, room& free)
+      : image_(img), chunks_(chunks), part_(part), books_(books), room_(free) {}
 
-  bool empty() const { return top_ == no_chunk; }
+  bool empty() const { return top() == no_chunk; }
+  /// Before the workers start: so that they do not all come for their first chunk at once, where that takes long.
+  void stock_up() {
+    if (chunks_.batch() > 1) fill_cache();
+  }
+  /// Where another may have died, whose chunks are not known to be its own any more.
+  void begin() {
+    books_.cached.store(0, std::memory_order_relaxed);
+    books_.top.store(0, std::memory_order_relaxed);
+  }
 
   /// The last record reaches this frame and nothing above it. Takes over the frame's stacklet if it is another one;
   /// nobody else may have it.
@@ -72,7 +98,7 @@ class stacklet {
   /// A fault: where frames go is lost, the chunks are not. To be followed by stand_on, stand_on_base or leave.
   void forget();
   /// Takes over a dead worker's stacklet and cache; this one's is given back.
-  void take_over(stacklet& dead);
+  void take_over(stacklet_books& dead);
 
  private:
   void push_chunk();
@@ -80,19 +106,22 @@ class stacklet {
   bool has(std::uint32_t chunk) const;
   void clear() { shrink_to(no_chunk); }
   void give_back(std::uint32_t chunk);
-  std::byte* begin() const { return image_.chunk(top_); }
-  std::byte* end() const { return image_.chunk(top_) + chunk_bytes; }
+  std::uint32_t top() const { return books_.top.load(std::memory_order_relaxed) - 1; }
+  void set_top(std::uint32_t chunk) { books_.top.store(chunk + 1, std::memory_order_release); }
+  bool fill_cache();
+  std::byte* first() const { return image_.chunk(top()); }
+  std::byte* end() const { return image_.chunk(top()) + chunk_bytes; }
   void start_at(std::byte* top);
 
   const image& image_;
   chunk_pool& chunks_;
+  const unsigned part_;
+  stacklet_books& books_;
   room& room_;
-  std::uint32_t top_ = no_chunk;
   std::byte* high_top_ = nullptr;
   std::uint32_t high_chunk_ = no_chunk;
   std::byte* gap_first_ = nullptr;
   std::byte* gap_last_ = nullptr;
-  std::vector<std::uint32_t> cache_;
 };
 
 }  // namespace ppmm::detail

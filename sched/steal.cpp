@@ -8,10 +8,29 @@
 
 namespace ppmm::detail {
 
-std::optional<position> worker::steal_from(worker& victim) {
-  while (const std::optional<exposure> e = victim.hints_.steal())
-    if (const auto p = steal(*e)) return p;
+std::optional<position> worker::steal_from(unsigned victim) {
+  hint_deque& hints = team_.desks[team_.seats[victim].slot.load(std::memory_order_relaxed)].hints;
+  virtual_time::looks_at(victim, hints.empty());
+  while (const std::optional<exposure> e = hints.steal()) {
+    virtual_time::takes_from(victim);
+    if (const auto p = steal(*e)) {
+      tell_steal(victim);
+      return p;
+    }
+  }
+  if (hints.ask(index_)) virtual_time::asks(victim);
   return std::nullopt;
+}
+
+/// For observers.
+void worker::tell_steal(unsigned victim) {
+  if (durable_.live_serial.load() != team_.serial) {
+    for (auto& n : durable_.live_steals_by) n.store(0);
+    durable_.live_serial.store(team_.serial);
+  }
+  const numa::nearness near = team_.is_own(victim) ? team_.machine.between(team_.plan, team_.own(index_), team_.own(victim)) : numa::nearness::machine;
+  auto& n = durable_.live_steals_by[static_cast<std::size_t>(near)];
+  n.store(n.load() + 1);
 }
 
 // Invariants after crash:
@@ -25,6 +44,8 @@ std::optional<position> worker::steal(exposure e) {
   exposure_slot& s = team_.img.slot(e.slot);
   const std::uint64_t available = right_word(e.generation, right_state::available);
   if (s.right.load() != available) return std::nullopt;  // a stale hint
+  if (seen_ != nullptr) [[unlikely]]
+    seen_->record_begins(activity::steal, persister_.counters(), exposure_word(e));
   restart r;
   r.kind = record_kind::steal;
   r.at = exposure_word(e);
@@ -33,10 +54,13 @@ std::optional<position> worker::steal(exposure e) {
   s.right.cam(available, right_word(e.generation, right_state::stolen, self_));
   access();
   if (auto p = finish_steal(e, self_)) {
-    steals_.add();
+    counts_.steals.add();
+    if (seen_ != nullptr) [[unlikely]]
+      seen_->record_ends(commit_cause::steal, persister_.counters());
     return p;
   }
-  lost_steals_.add();
+  counts_.lost_steals.add();
+  if (seen_ != nullptr) seen_->close_as(activity::lost_steal, ticks());
   return std::nullopt;
 }
 
@@ -47,6 +71,7 @@ std::optional<position> worker::finish_steal(exposure e, identity thief) {
   access();
   if (s.right.load() != right_word(e.generation, right_state::stolen, thief)) return std::nullopt;
   auto* f = reinterpret_cast<frame*>(s.frame_address.load());  // checked by recovery, or put there by this process
+  virtual_time::reads(f, frame_bytes(f->type));
   restart r;
   r.kind = record_kind::right;
   r.at = place(f, side::right).word;

@@ -27,15 +27,15 @@ std::uint64_t checksum_of(const undo_head& h, unsigned slot, const void* data) {
 
 void undo_log::put(const undo_head& h, const void* data) {
   std::byte* to = image_.chunk(log_chunks_[chunk_]) + at_;
-  const std::size_t n = h.address == 0 ? 0 : h.bytes;
+  const std::size_t n = data == nullptr ? 0 : h.bytes;
   std::memcpy(to, &h, unit);
-  if (n > 0) std::memcpy(to + unit, data, n);
+  if (data != nullptr) std::memcpy(to + unit, data, n);
   persister_.flush(to, unit + n);
   at_ += unit + padded(n);
 }
 
 void undo_log::next_chunk() {
-  if (chunk_ + 1 == log_chunks_.size()) log_chunks_.push_back(chunks_.take("to save what a task updates in place"));
+  if (chunk_ + 1 == log_chunks_.size()) log_chunks_.push_back(chunks_.take(part_, "to save what a task updates in place"));
   undo_head link{sequence_, 0, std::uint64_t{log_chunks_[chunk_ + 1]} + 1, 0};
   link.checksum = checksum_of(link, slot_, nullptr);
   put(link, nullptr);
@@ -49,7 +49,7 @@ void undo_log::next_chunk() {
 void undo_log::save(const void* p, std::size_t n, std::uint64_t sequence) {
   const watch::runtimes_own not_the_users;
   if (log_chunks_.empty()) {
-    log_chunks_.push_back(chunks_.take("to save what a task updates in place"));
+    log_chunks_.push_back(chunks_.take(part_, "to save what a task updates in place"));
     durable_word<std::uint64_t>& first = image_.worker(slot_).undo;
     first.store(std::uint64_t{log_chunks_[0]} + 1);
     persister_.flush(&first, sizeof first);

@@ -29,7 +29,9 @@ static_assert(sizeof(undo_head) == 32);
 
 class undo_log {
  public:
-  undo_log(unsigned slot, const image& img, chunk_pool& chunks, persister& p) : slot_(slot), image_(img), chunks_(chunks), persister_(p) {}
+  /// `part`: of the pool, where its chunks are taken first.
+  undo_log(unsigned slot, unsigned part, const image& img, chunk_pool& chunks, persister& p)
+      : slot_(slot), part_(part), image_(img), chunks_(chunks), persister_(p) {}
 
   /// Saves [p, p + n), durably on return; `sequence` is that of the newest record. Throws out_of_pool_memory. Cost: one
   /// fence, a copy.
@@ -42,7 +44,7 @@ class undo_log {
   void put(const undo_head& head, const void* data);
   void next_chunk();
 
-  const unsigned slot_;
+  const unsigned slot_, part_;
   const image& image_;
   chunk_pool& chunks_;
   persister& persister_;

@@ -4,27 +4,59 @@
 #include <ppmm/check/watch.hpp>
 
 #include <sched.h>    // sched_yield
+#include <sys/mman.h>
 
 #include <algorithm>
 #include <chrono>
+#include <new>
 #include <thread>
 
 namespace ppmm::detail {
 
-worker::worker(team& t, unsigned index, unsigned slot)
+worker::worker(team& t, unsigned index, unsigned slot, unsigned part)
     : team_(t),
       index_(index),
       slot_(slot),
       durable_(t.img.worker(slot)),
+      desk_(t.desks[slot]),
+      hints_(desk_.hints),
+      counts_(desk_.counts),
       cx_(*this, arena_),
       persister_(t.storage),
-      arena_(t.objects, slot, persister_),
-      undo_(slot, t.img, t.chunks, persister_),
-      stack_(t.img, t.chunks, cx_.room_),
+      arena_(t.objects, slot, part, t.arenas[slot], persister_),
+      undo_(slot, part, t.img, t.chunks, persister_),
+      pace_(t.first_pace),
+      stack_(t.img, t.chunks, part, desk_.stack, cx_.room_),
+      seen_(t.observe(index, slot)),
       injecting_(t.options.soft_fault_rate > 0 || t.options.hard_fault_rate > 0) {
   const auto low = [](std::uint64_t n) { return static_cast<std::uint32_t>(n); };
   std::seed_seq seeds{low(t.options.fault_seed), low(t.options.fault_seed >> 32), slot, t.run_number};
   dice_.seed(seeds);
+  desk_.lived_in.store(true);
+  hints_.clear();
+  arena_.begin();
+  stack_.begin();
+  stack_.stock_up();
+}
+
+worker_owner worker::make(team& t, unsigned index, unsigned slot, unsigned part) {
+  void* const at = ::mmap(nullptr, sizeof(worker), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (at == MAP_FAILED) throw std::bad_alloc();
+  if (t.machine.nodes() > 1) {
+    static_cast<void>(t.machine.place(at, sizeof(worker), t.plan[t.own(index)].node));
+    static_cast<void>(t.machine.place(&t.desks[slot], sizeof(desk), t.plan[t.own(index)].node));
+  }
+  try {
+    return worker_owner(new (at) worker(t, index, slot, part));
+  } catch (...) {
+    ::munmap(at, sizeof(worker));
+    throw;
+  }
+}
+
+void worker_memory::operator()(worker* w) const {
+  w->~worker();
+  ::munmap(w, sizeof(worker));
 }
 
 /// A soft fault comes back to `setjmp`, and work begins anew; a hard one comes back as well, and nothing is left to do
@@ -32,22 +64,48 @@ worker::worker(team& t, unsigned index, unsigned slot)
 void worker::live(std::uintptr_t stack_low) {
   const watch::worker_thread watched(&durable_);
   stack_low_ = stack_low;
+  current = this;
   if (setjmp(begin_anew_) != static_cast<int>(fault_kind::hard)) work();
+  current = nullptr;
   set_idle(false);
+  if (seen_ != nullptr) seen_->close_all(ticks());
+  show(0);
   publish_counters();
-  if (hard_faults_.get() == 0) return;
+  if (!lost_) return;
   forget();
-  arena_.abandon();
-  // The job's start is in nobody's record until it is in ours.
-  unsigned me = slot_;
-  if (newest_record(durable_, team_.serial).kind != record_kind::run) team_.root_starter.compare_exchange_strong(me, team::anyone);
-  team_.bury(slot_);
+  bury(team_, slot_);
+}
+
+void bury(team& t, unsigned slot, std::uint64_t tenant) {
+  const std::lock_guard lock(t.books->burials);
+  std::atomic<std::uint64_t>& there = t.desks[slot].tenant;
+  if (tenant == 0 || there.load() != tenant) return;
+  bury(t, slot);
+  there.store(0);  // last: nobody moves in before
+}
+
+void look_for_dead(team& t) {
+  for (unsigned seat = 0; seat < t.books->crowd.load(); ++seat) {
+    const unsigned slot = t.seats[seat].slot.load();
+    const std::uint64_t tenant = t.desks[slot].tenant.load();
+    if (tenant != 0 && !t.watch->is_held(slot)) bury(t, slot, tenant);
+  }
+}
+
+void bury(team& t, unsigned slot) {
+  t.arenas[slot].abandon();
+  // The job's start is in nobody's record until it is in the worker's.
+  unsigned starter = slot;
+  if (newest_record(t.img.worker(slot), t.serial).kind != record_kind::run) t.books->root_starter.compare_exchange_strong(starter, run_books::anyone);
+  t.books->bury(slot);
 }
 
 /// Until the job is over. Begins with nothing but what is in the pool: at first, and after each soft fault.
 [[gnu::noinline]] void worker::work() {
   stack_end_ = reinterpret_cast<std::uintptr_t>(__builtin_frame_address(0));
   forget();
+  in_task_ = false;
+  if (signal_.number != 0) judge_signal();
   unsigned rounds = 0;
   bool entered = false;
   while (!looks_over(rounds)) {
@@ -61,38 +119,56 @@ void worker::live(std::uintptr_t stack_low) {
         set_idle(true);
       }
     } catch (...) {
-      team_.fail(std::current_exception());
+      in_task_ = false;
+      desk_.why.note(std::current_exception());
+      team_.books->failed.store(true, std::memory_order_release);
     }
     publish_counters();
   }
 }
 
 void worker::set_idle(bool to) {
-  if (to != is_idle_) to ? team_.idle.fetch_add(1) : team_.idle.fetch_sub(1);
+  if (to && !is_idle_) show(0);
   is_idle_ = to;
+  if (seen_ != nullptr && to) seen_->idle_begins(ticks());
 }
+
+void worker::show(std::uint64_t type) {
+  durable_.live_commits.store(counts_.commits.get());
+  durable_.live_commit_ticks.store(counts_.commit_ticks.get());
+  durable_.live_lines.store(persister_.counters().lines);
+  durable_.live_steals.store(counts_.steals.get());
+  durable_.live_faults.store(counts_.soft_faults.get() + counts_.hard_faults.get());
+  durable_.live_type.store(type);
+}
+
+/// The task that is to run there, or the frame that goes on.
+std::uint64_t worker::type_at(const position& p) const { return p.kind == record_kind::run ? p.task.type->id : p.to.parent()->type >> 16; }
 
 void worker::publish_counters() {
   const flush_counters& c = persister_.counters();
-  flushes_.add(c.flushes - flushes_.get());
-  lines_.add(c.lines - lines_.get());
-  bytes_.add(c.bytes - bytes_.get());
-  fences_.add(c.fences - fences_.get());
-  flush_ns_.add(c.nanoseconds - flush_ns_.get());
+  counts_.flushes.add(c.flushes - published_.flushes);
+  counts_.lines.add(c.lines - published_.lines);
+  counts_.bytes.add(c.bytes - published_.bytes);
+  counts_.fences.add(c.fences - published_.fences);
+  counts_.flush_ns.add(c.nanoseconds - published_.nanoseconds);
+  published_ = c;
 }
 
 bool worker::looks_over(unsigned& rounds) {
-  if (team_.over()) return true;
+  if (is_over()) return true;
+  ++rounds;
   if (team_.options.runner != nullptr) {
-    team_.options.runner->pause();
+    team_.options.runner->pause(rounds);
     return team_.over();
   }
-  if (++rounds < 64)
+  if (rounds < 64)
     __builtin_ia32_pause();
   else if (rounds < 4096)
     sched_yield();
   else
     std::this_thread::sleep_for(std::chrono::microseconds(50));
+  if (team_.watch && rounds % 64 == 0 && rounds >= 4096) look_for_dead(team_);  // about each 5 ms; the coordinator may be dead, too
   return false;
 }
 
@@ -101,21 +177,32 @@ std::optional<position> worker::find_work() {
     const restart own = newest_record(durable_, team_.serial);
     sequence_ = own.sequence;
     progress_ = own.progress;
-    if (unsigned me = slot_; own.kind == record_kind::run) team_.root_starter.compare_exchange_strong(me, team::nobody);
+    if (unsigned me = slot_; own.kind == record_kind::run) team_.books->root_starter.compare_exchange_strong(me, run_books::nobody);
     // It may only have been visible; before the other buffer is overwritten [M].
     persister_.persist(&durable_.records[own.sequence & 1], record_bytes(own.bytes));
     recover_heap(own);
     if (auto p = resume(own)) return p;
   }
+  // The job's result may be in this worker's record, and nowhere else: no theft or robbery, which would overwrite it.
+  if (team_.books->finished) return std::nullopt;
   if (is_to_start_root()) return start_root();
-  if (team_.grave_count.load() > 0)
-    if (auto p = rob_a_grave()) return p;
-  for (const auto& group : team_.victims[index_])
-    for (const std::uint32_t victim : group)
-      if (auto p = steal_from(*team_.workers[victim])) {
-        soft_slot_ = slot_;
-        return p;
-      }
+  if (team_.books->any_grave(team_.img.workers()))
+    if (auto p = rob_a_grave(); p || team_.books->finished) return p;
+  victim_order& victims = team_.victims[team_.own(index_)];
+  victims.begin_round();
+  while (const auto victim = victims.next())
+    if (auto p = steal_from(*victim)) {
+      soft_slot_ = slot_;
+      return p;
+    }
+  const unsigned known = team_.first_seat + team_.crowd, all = team_.books->crowd.load(std::memory_order_relaxed);
+  if (known < all) [[unlikely]] {  // who joined later
+    newcomer_ = (newcomer_ + 1) % (all - known);
+    if (auto p = steal_from(known + newcomer_)) {
+      soft_slot_ = slot_;
+      return p;
+    }
+  }
   return std::nullopt;
 }
 
@@ -134,8 +221,8 @@ void worker::recover_heap(restart own) {
 
 /// One worker starts the job, and has the start until the root's record is there, whatever faults come between.
 bool worker::is_to_start_root() {
-  unsigned who = team_.root_starter.load(std::memory_order_relaxed);
-  return who == slot_ || (who == team::anyone && team_.root_starter.compare_exchange_strong(who, slot_));
+  unsigned who = team_.books->root_starter.load(std::memory_order_relaxed);
+  return who == slot_ || (who == run_books::anyone && team_.books->root_starter.compare_exchange_strong(who, slot_));
 }
 
 /// The job's first record.
@@ -146,8 +233,9 @@ bool worker::is_to_start_root() {
 position worker::start_root() {
   stand_on(place());
   const position root = position::run(team_.root.task, place());
-  commit(root);
-  team_.root_starter.store(team::nobody);
+  site_ = nullptr;
+  commit(root, commit_cause::start);
+  team_.books->root_starter.store(run_books::nobody);
   return root;
 }
 
@@ -155,11 +243,19 @@ position worker::start_root() {
 /// follows from the place. Ends when the strand ends, waits for another, or detaches.
 void worker::execute(position next) {
   std::uint64_t not_yet = 0;
-  if (team_.first_work.load(std::memory_order_relaxed) == 0) team_.first_work.compare_exchange_strong(not_yet, ticks());
+  if (team_.books->first_work.load(std::memory_order_relaxed) == 0) team_.books->first_work.compare_exchange_strong(not_yet, ticks());
+  show(type_at(next));
+  if (seen_ != nullptr) seen_->strand_begins(ticks(), type_at(next));
+  run_strand(next);
+  if (seen_ != nullptr) seen_->strand_ends(ticks());
+}
+
+void worker::run_strand(position next) {
   for (;;) {
     frame* f = next.to.parent();
     outcome done;
     place to;  // of the value
+    in_task_ = true;
     switch (next.kind) {
       case record_kind::run:
         to = next.to;
@@ -174,6 +270,7 @@ void worker::execute(position next) {
         done = type_of(f).continuation(cx_, f);
         break;
     }
+    in_task_ = false;
     if (done == outcome::detached) return;
     if (to.word == 0) return finish();
 
@@ -197,6 +294,7 @@ void worker::execute(position next) {
       if (to.which() == side::left && !candidates_.empty() && candidates_.back() == f) candidates_.pop_back();
       next = position::continuation(f);
     }
+    site_ = nullptr;
     if (--cx_.fuel_ < 0 && !poll(next)) return;
   }
 }
@@ -205,6 +303,7 @@ void worker::execute(position next) {
 ///
 /// Invariants after crash: before DONE is durable the last commit counts, and its capsule gives the same result again.
 void worker::finish() {
+  if (seen_ != nullptr) seen_->record_begins(activity::finish, persister_.counters());
   flush_touched();
   prepare_list();
   persister_.fence();
@@ -214,33 +313,35 @@ void worker::finish() {
   std::copy(result_.begin(), result_.end(), r.arguments);
   persist_record(r);
   durable_.live_progress.store(progress_);
-  tell_result(r);
+  if (seen_ != nullptr) seen_->record_ends(commit_cause::end, persister_.counters());
+  tell_finished();
 }
 
-void worker::tell_result(const restart& done) {
-  team_.result.assign(done.arguments, done.arguments + done.bytes);
-  team_.finished.store(true, std::memory_order_release);
-}
+/// The result is in a record, which is durable.
+void worker::tell_finished() { team_.books->finished.store(true, std::memory_order_release); }
 
-void worker::count(run_statistics& s) const {
-  s.commits += commits_.get();
-  s.steals += steals_.get();
-  s.lost_steals += lost_steals_.get();
-  s.joins_first += joins_first_.get();
-  s.joins_second += joins_second_.get();
-  s.taken_back += taken_back_.get();
-  s.soft_faults += soft_faults_.get();
-  s.hard_faults += hard_faults_.get();
-  s.robberies += robberies_.get();
-  s.accesses += accesses_.get();
-  s.longest_capsule = std::max(s.longest_capsule, longest_capsule_.get());
-  s.restarts_of_tasks += again_.get();
-  s.commit_ns += static_cast<std::uint64_t>(static_cast<double>(commit_ticks_.get()) / ticks_per_ns());
-  s.flushed.flushes += flushes_.get();
-  s.flushed.lines += lines_.get();
-  s.flushed.bytes += bytes_.get();
-  s.flushed.fences += fences_.get();
-  s.flushed.nanoseconds += flush_ns_.get();
+void worker::say_not_pinned(const std::string& why) { why.copy(desk_.not_pinned, sizeof desk_.not_pinned - 1); }
+
+void add_counts(const worker_counts& c, run_statistics& s) {
+  s.commits += c.commits.get();
+  s.steals += c.steals.get();
+  s.lost_steals += c.lost_steals.get();
+  s.joins_first += c.joins_first.get();
+  s.joins_second += c.joins_second.get();
+  s.taken_back += c.taken_back.get();
+  s.soft_faults += c.soft_faults.get();
+  s.hard_faults += c.hard_faults.get();
+  s.robberies += c.robberies.get();
+  s.accesses += c.accesses.get();
+  s.longest_capsule = std::max(s.longest_capsule, c.longest_capsule.get());
+  s.restarts_of_tasks += c.again.get();
+  s.commit_ns += static_cast<std::uint64_t>(static_cast<double>(c.commit_ticks.get()) / ticks_per_ns());
+  s.heartbeat_ns = std::max(s.heartbeat_ns, static_cast<std::uint64_t>(c.heartbeat_ticks.load(std::memory_order_relaxed) / ticks_per_ns()));
+  s.flushed.flushes += c.flushes.get();
+  s.flushed.lines += c.lines.get();
+  s.flushed.bytes += c.bytes.get();
+  s.flushed.fences += c.fences.get();
+  s.flushed.nanoseconds += c.flush_ns.get();
 }
 
 }  // namespace ppmm::detail

@@ -10,6 +10,7 @@
 #include <ppmm/sched/clock.hpp>
 #include <ppmm/sched/context.hpp>
 #include <ppmm/sched/deque.hpp>
+#include <ppmm/sched/observer.hpp>
 #include <ppmm/sched/record.hpp>
 #include <ppmm/sched/scratch.hpp>
 #include <ppmm/sched/stacklet.hpp>
@@ -37,19 +38,6 @@ struct position {
 };
 
 enum class fault_kind : int { soft = 1, hard = 2 };  // what setjmp gives
-
-/// A value that its worker writes and others read for the record.
-class tally {
- public:
-  void add(std::uint64_t n = 1) { value_.store(value_.load(std::memory_order_relaxed) + n, std::memory_order_relaxed); }
-  void raise_to(std::uint64_t n) {
-    if (n > get()) value_.store(n, std::memory_order_relaxed);
-  }
-  std::uint64_t get() const { return value_.load(std::memory_order_relaxed); }
-
- private:
-  std::atomic<std::uint64_t> value_{0};
-};
 
 /// What a worker knows of its strand and its capsule, and nothing else does: lost at a fault, as a whole. What has no
 /// initial value here is set from the record when the worker begins anew (`enter_slot`, `find_work`), and is poison
@@ -92,19 +80,33 @@ struct strand_state {
   bool slow_tasks_ = false;                // a task takes a good part of a heartbeat: look at the clock at every safe point
 };
 
+/// This worker process is to leave: it commits, and lets others have its strand (set by a signal handler).
+inline std::atomic<bool> asked_to_leave{false};
+
 class alignas(64) worker : strand_state {
  public:
-  worker(team& t, unsigned index, unsigned slot);
+  /// `part`: of the pool, near the worker: where its memory is taken first.
+  worker(team& t, unsigned index, unsigned slot, unsigned part);
   ~worker() = default;
+  /// In memory of the node that the plan has for it, as far as the system allows it.
+  static worker_owner make(team& t, unsigned index, unsigned slot, unsigned part);
   worker(const worker&) = delete;
   worker& operator=(const worker&) = delete;
 
   /// Until the job is over or the worker is lost. Strands are detached when the C++ stack has grown below `stack_low`.
   void live(std::uintptr_t stack_low);
 
-  hint_deque& hints() { return hints_; }
-  void count(run_statistics& s) const;
+  /// The worker of this thread.
+  static inline thread_local worker* current = nullptr;
+  /// Called by a signal's handler, in the thread of the worker, which has raised it itself at `address`. Does not return if it
+  /// is a soft fault: where it is not in a task, what it was doing cannot be left.
+  void met_signal(int signal, const void* address);
+
+  /// When it has ended: what was seen of it.
+  observer* seen() const { return seen_; }
   unsigned slot() const { return slot_; }
+  /// Its thread could not be pinned: for the statistics.
+  void say_not_pinned(const std::string& why);
 
  private:
   friend class ppmm::context;
@@ -114,14 +116,18 @@ class alignas(64) worker : strand_state {
   void enter_slot();
   std::optional<position> find_work();
   void execute(position next);
-  bool looks_over(unsigned& rounds);       // backs off; true if the job is over
+  void run_strand(position next);
+  bool is_over() const { return team_.over() || asked_to_leave.load(std::memory_order_relaxed); }
+  bool looks_over(unsigned& rounds);       // backs off; true if the job is over, or this worker is to leave
   void recover_heap(restart own);
   bool is_to_start_root();
   position start_root();
   void finish();
-  void tell_result(const restart& done);
+  void tell_finished();
   void set_idle(bool to);
   void publish_counters();
+  void show(std::uint64_t type);           // the live words, for who looks from outside: not so much as a fence
+  std::uint64_t type_at(const position& p) const;
 
   // ---- safepoint.cpp: what the fast path calls when it cannot go on by itself
   bool poll(const position& next);         // false: detach
@@ -133,20 +139,23 @@ class alignas(64) worker : strand_state {
   // ---- fault.cpp: losing everything ephemeral
   void access();                           // a persistent access: the fault injector's chance
   [[noreturn, gnu::noinline]] void fault(fault_kind kind);
+  [[noreturn]] void abandon_stack(fault_kind kind);
   void forget();
+  void judge_signal();                     // once too often: the job fails
 
   // ---- commit.cpp
-  void commit(const position& next);
+  void commit(const position& next, commit_cause cause);
   void flush_new_frames(place newest);
   void flush_touched();
   void expose_some();
   void publish_exposed();
   void prepare_list();                     // before the first fence of a record that ends a capsule
   void persist_record(restart& r);         // r.sequence, job, progress, when and has_list are filled in
-  void settle();                           // after a record: what it no longer reaches is free
+  void settle(const restart& r);           // after a record: what it no longer reaches is free
 
   // ---- steal.cpp
-  std::optional<position> steal_from(worker& victim);
+  std::optional<position> steal_from(unsigned victim);  // by seat
+  void tell_steal(unsigned victim);
   std::optional<position> steal(exposure e);
   std::optional<position> finish_steal(exposure e, identity thief);
 
@@ -170,19 +179,27 @@ class alignas(64) worker : strand_state {
   const unsigned index_;                   // in the team
   const unsigned slot_;                    // in the pool
   worker_slot& durable_;
-  context cx_;
+  desk& desk_;
+  hint_deque& hints_;
+  worker_counts& counts_;
+  alignas(64) context cx_;                  // the fast path is in one line
   persister persister_;
   arena arena_;                            // its superblocks are books: see below
   undo_log undo_;
   scratch_memory scratch_;                 // its blocks stay; what is in them is lost with the capsule
   std::uintptr_t stack_low_ = 0;           // of the C++ stack: below this a strand is detached
+  pace pace_;
+  std::uint64_t spent_before_ = 0;         // on durability, up to the newest commit: ns of persister_
 
   // The team's books, as far as they are kept here: whose what is. They outlive a fault.
-  hint_deque hints_;
   stacklet stack_;                         // its chunks
   std::vector<exposure> fresh_;            // exposures of the commit under way
   std::vector<std::uint32_t> joined_slots_;  // free once the next own record is durable
-  bool is_idle_ = false;                   // and counted so
+  bool is_idle_ = false;
+
+  // Who looks on, if anybody does. Measurements: no part of the computation, so a fault leaves them.
+  observer* const seen_;                   // nullptr: nobody
+  const void* site_ = nullptr;             // where the program called what is under way
 
   // Fault injection.
   const bool injecting_;
@@ -190,9 +207,40 @@ class alignas(64) worker : strand_state {
   std::jmp_buf begin_anew_;                // in `live`
   std::uintptr_t stack_end_ = 0;           // from here down the C++ stack is lost
 
-  tally accesses_, longest_capsule_;
-  tally commits_, steals_, lost_steals_, joins_first_, joins_second_, taken_back_, soft_faults_, hard_faults_, robberies_, again_, commit_ticks_;
-  tally flushes_, lines_, bytes_, fences_, flush_ns_;
+  flush_counters published_;               // of persister_'s
+  bool lost_ = false;                      // by a hard fault
+  unsigned newcomer_ = 0;
+  struct {
+    int number = 0;                        // 0: none since it was judged
+    const void* address = nullptr;
+    restart at;                            // what the last one ended
+    unsigned in_a_row = 0;
+  } signal_;
+
+  friend class out_of_task;
+  volatile bool in_task_ = false;          // the program's code, or what is inlined there
 };
+
+/// What the program's code calls of the runtime: it changes books, and is not to be left in the middle.
+class out_of_task {
+ public:
+  explicit out_of_task(worker& w) : worker_(w), before_(w.in_task_) { w.in_task_ = false; }
+  ~out_of_task() { worker_.in_task_ = before_; }
+  out_of_task(const out_of_task&) = delete;
+  out_of_task& operator=(const out_of_task&) = delete;
+
+ private:
+  worker& worker_;
+  const bool before_;
+};
+
+/// Whoever lived in the slot is lost: its strand is there for a robber.
+void bury(team& t, unsigned slot);
+/// The same, of a worker process, unless it was done. Any number may do so at once, and be killed while they do.
+void bury(team& t, unsigned slot, std::uint64_t tenant);
+/// Buries the worker processes whose locks are gone.
+void look_for_dead(team& t);
+
+void add_counts(const worker_counts& c, run_statistics& s);
 
 }  // namespace ppmm::detail
