@@ -11,6 +11,7 @@
 /// | --- | --- |
 /// | for_each.hpp | `for_each(lo, hi, body)`: a body on subranges of [lo, hi) |
 /// | | `reduce(lo, hi, identity, map, combine)`: their values, combined from left to right |
+/// | spread.hpp | `for_each(s, body)`: a body on data that is spread over the parts of a pool, near first |
 /// | map.hpp | `tabulate(to, f)`, `map(from, to, f)`: element by element |
 /// | reduce.hpp | `reduce(from, identity, combine)`; `min_element(from)`, `max_element`, `minmax_element` |
 /// | find.hpp | `find_if(from, fits)`: the first that fits |
@@ -37,3 +38,4 @@
 #include <ppmm/algo/reduce.hpp>        // reduce, min_element, max_element, minmax_element
 #include <ppmm/algo/scan.hpp>          // scan, exclusive_scan, inclusive_scan
 #include <ppmm/algo/sort.hpp>          // sort
+#include <ppmm/algo/spread.hpp>        // for_each over spread data

@@ -46,6 +46,8 @@ struct find_loop {
   step<std::size_t> operator()(context& cx) const {
     find_loop rest = *this;
     while (rest.lo < rest.hi) {
+      if (!cx.safe_point(rest)) return step<std::size_t>::detached();
+      if (cx.split_wanted() && rest.lo > start && rest.hi - rest.lo > 2 * rest.turn.elements()) return rest.split(cx);
       const std::size_t end = rest.lo + std::min(rest.turn.elements(), rest.hi - rest.lo);
       turn_length next = rest.turn;
       std::size_t at = end;
@@ -53,11 +55,10 @@ struct find_loop {
         const auto some = cx.read(rest.from.sub(rest.lo, end - rest.lo));
         next.measure([&] { at = rest.lo + first_that_fits(some.data(), some.size(), fits); });
       };
-      if (!cx.turn(rest, body)) return step<std::size_t>::detached();
+      cx.run_turn(rest, body);
       if (at != end) return at;
       rest.lo = end;
       rest.turn = next;
-      if (cx.split_wanted() && rest.hi - rest.lo > 2 * rest.turn.elements()) return rest.split(cx);
     }
     return from.size();
   }

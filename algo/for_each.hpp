@@ -30,12 +30,13 @@ struct for_each_loop {
   step<void> operator()(context& cx) const {
     for_each_loop rest = *this;
     while (rest.lo < rest.hi) {
+      if (!cx.safe_point(rest)) return step<void>::detached();
+      if (cx.split_wanted() && rest.hi - rest.lo > rest.turn.elements()) return rest.split(cx);
       const std::size_t end = rest.lo + std::min(rest.turn.elements(), rest.hi - rest.lo);
       turn_length next = rest.turn;
-      if (!cx.turn(rest, [&] { next.measure([&] { body(cx, rest.lo, end); }); })) return step<void>::detached();
+      cx.run_turn(rest, [&] { next.measure([&] { body(cx, rest.lo, end); }); });
       rest.lo = end;
       rest.turn = next;
-      if (cx.split_wanted() && rest.hi - rest.lo > rest.turn.elements()) return rest.split(cx);
     }
     return {};
   }
@@ -60,14 +61,15 @@ struct reduce_loop {
   step<T> operator()(context& cx) const {
     reduce_loop rest = *this;
     while (rest.lo < rest.hi) {
+      if (!cx.safe_point(rest)) return step<T>::detached();
+      if (cx.split_wanted() && rest.hi - rest.lo > rest.turn.elements()) return rest.split(cx);
       const std::size_t end = rest.lo + std::min(rest.turn.elements(), rest.hi - rest.lo);
       turn_length next = rest.turn;
       T part{};
-      if (!cx.turn(rest, [&] { next.measure([&] { part = map(cx, rest.lo, end); }); })) return step<T>::detached();
+      cx.run_turn(rest, [&] { next.measure([&] { part = map(cx, rest.lo, end); }); });
       rest.sum = combine(rest.sum, part);
       rest.lo = end;
       rest.turn = next;
-      if (cx.split_wanted() && rest.hi - rest.lo > rest.turn.elements()) return rest.split(cx);
     }
     return rest.sum;
   }

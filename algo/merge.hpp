@@ -72,6 +72,8 @@ struct merge_loop {
   step<void> operator()(context& cx) const {
     merge_loop rest = *this;
     while (!rest.to.empty()) {
+      if (!cx.safe_point(rest)) return step<void>::detached();
+      if (cx.split_wanted() && rest.to.size() > 2 * rest.turn.elements()) return rest.split(cx);
       const std::size_t some = std::min(rest.turn.elements(), rest.to.size());
       turn_length next = rest.turn;
       std::size_t from_left = 0;
@@ -82,12 +84,11 @@ struct merge_loop {
         next.measure([&] { from_left = merge_some(a, b, merged, less); });
         if (units != 0) cx.advance(units * some);
       };
-      if (!cx.turn(rest, body)) return step<void>::detached();
+      cx.run_turn(rest, body);
       rest.left = rest.left.drop(from_left);
       rest.right = rest.right.drop(some - from_left);
       rest.to = rest.to.drop(some);
       rest.turn = next;
-      if (cx.split_wanted() && rest.to.size() > 2 * rest.turn.elements()) return rest.split(cx);
     }
     return {};
   }

@@ -78,15 +78,16 @@ struct scan_loop {
   step<S> operator()(context& cx) const {
     scan_loop rest = *this;
     while (rest.lo < rest.hi) {
+      if (!cx.safe_point(rest)) return step<S>::detached();
+      if (cx.split_wanted() && rest.hi - rest.lo > 2 * std::max(block, rest.turn.elements())) return rest.split(cx);
       const std::size_t end = rest.lo + std::min(rest.turn.elements(), rest.hi - rest.lo);
       turn_length next = rest.turn;
       S after{};
       const auto body = [&] { next.measure([&] { after = parts.write(cx, rest.lo, end, rest.before); }); };
-      if (!cx.turn(rest, body)) return step<S>::detached();
+      cx.run_turn(rest, body);
       rest.before = after;
       rest.lo = end;
       rest.turn = next;
-      if (cx.split_wanted() && rest.hi - rest.lo > 2 * std::max(block, rest.turn.elements())) return rest.split(cx);
     }
     return rest.before;
   }
