@@ -127,9 +127,8 @@ class strand_check {
 };
 
 void check_data_plane(const pool_report& report, std::vector<std::string>& problems) {
-  if (report.holder) {
-    fmt::print("  in use by process {}: what changes meanwhile (restart records, frames) is not checked\n",
-               *report.holder);
+  if (report.in_use()) {
+    fmt::print("  in use by {}: what changes meanwhile (restart records, frames) is not checked\n", users_in_words(report));
     return;
   }
   const pool_reader reader(report);
@@ -162,7 +161,10 @@ void check(const std::string& file) {
   if (problems.empty())
     fmt::print("  header, control root, segments and {} job{}: good\n", report.jobs.size(),
                report.jobs.size() == 1 ? "" : "s");
-  if (report.facts) check_data_plane(report, problems);
+  if (report.facts && report.facts->part != 0)
+    fmt::print("  part {} of a pool: what is in it is checked with its first part, {}\n", report.facts->part, report.facts->parts[0].file.string());
+  else if (report.facts)
+    check_data_plane(report, problems);
   for (const auto& p : problems) fmt::print("  PROBLEM: {}\n", p);
   if (!problems.empty()) throw exit_status{1};
 }

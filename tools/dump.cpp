@@ -16,6 +16,7 @@ void dump(const std::string& file) {
   const pool_report report = inspect(file);
   for (const auto& f : report.failed) fmt::print(stderr, "ppmm: {}: {}\n", f.check, f.message);
   if (!report.facts) throw exit_status{1};
+  if (report.facts->part != 0) throw part_mismatch(fmt::format("{} is part {} of a pool; name its first part: {}", file, report.facts->part, report.facts->parts[0].file.string()));
   const pool_reader reader(report);
   const auto running = std::ranges::find(report.jobs, layout::job_state::running, &layout::job_entry::state);
   const std::uint64_t serial = running == report.jobs.end() ? 0 : running->serial;

@@ -120,8 +120,8 @@ step<graph> begin_with_graph(context& cx, text_summary expected, pairs which, ro
 
 step<graph_result> bfs_job(context& cx, text_summary expected, pairs which, vertex_name source) {
   return cx.call(task<begin_with_graph>(expected, which, root_of("bfs")))
-      .then([source](context& c, const graph& g) -> step<graph_result> {
-        return c.call(task<bfs>(g.rows, find_vertex(c, g, source)))
+      .then([source, which](context& c, const graph& g) -> step<graph_result> {
+        return c.call(task<bfs>(g.rows, find_vertex(c, g, source), which))
             .then([g](context& d, const array<std::uint32_t>& distance) -> step<graph_result> {
               return print_values<show_distance>(d, g, distance, result_of(g), root_of("bfs"));
             });
@@ -164,12 +164,13 @@ void tell_bad_lines(const input_text& text, const parse_report& report) {
 template <class RootTask>
 void compute(const graph_options& options, const std::string& algorithm, RootTask root_task) {
   const input_text text(options.files);
-  output_file output(options.output);
+  output_file output(output_to_open(options.output));
   const text_summary summary = look_at(text, options.job);
   job_session session(options.job, {.name = "graph " + algorithm,
                                     .own_pool = own_pool(options.output, "graph-" + algorithm),
                                     .heap = 4 * summary.bytes,
-                                    .input = summary.mark()});
+                                    .input = summary.mark(),
+                                    .to_file = replaces_file(options.output)});
   set_job_input(&text);
   const graph_result result = session.run(root_task(summary), all_units * summary.bytes, summary.bytes);
   tell_bad_lines(text, result.report);

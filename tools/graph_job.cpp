@@ -116,10 +116,45 @@ step<graph> load_graph(context& cx, text_summary expected, pairs which) {
 }
 
 // ---- breadth-first search: level by level --------------------------------------------------------------------------
+//
+// A level is found from the frontier's edges, top-down; or bottom-up, where every edge has its other way and the
+// frontier has many: each vertex that is not reached yet looks for one neighbour there (direction-optimising search:
+// Beamer, Asanović, Patterson, SC 2012). Bottom-up each vertex writes its own distance only, to another array than it
+// reads.
 
 namespace {
 
 using vertex_list = array<std::uint32_t>;
+
+/// Of some vertices: how many, and edges from them.
+struct level_size {
+  std::uint64_t vertices = 0, edges = 0;
+  friend level_size operator+(const level_size& a, const level_size& b) {
+    return {a.vertices + b.vertices, a.edges + b.edges};
+  }
+};
+
+struct bfs_state {
+  edge_rows g;
+  bool both_ways;
+  vertex_list distance;     // of the frontier and what is nearer
+  vertex_list other;        // bottom-up the next level's distances go there; none before the first time
+  vertex_list frontier;     // in any order; none where only `distance` has it
+  std::uint32_t level = 0;  // the frontier's distance
+  level_size size = {};     // the frontier's
+  std::uint64_t unreached_edges = 0;
+
+  /// As Beamer et al. (2012) switch, with their factor; going over all vertices costs something as well.
+  bool goes_bottom_up() const { return both_ways && 14 * size.edges > unreached_edges + g.vertices(); }
+
+  bfs_state next(const level_size& found) const {
+    bfs_state s = *this;
+    s.level = level + 1;
+    s.size = found;
+    s.unreached_edges = unreached_edges - found.edges;
+    return s;
+  }
+};
 
 /// The ends of edges from vertices of the frontier that are not reached yet; some several times.
 struct unreached_ends {
@@ -139,25 +174,36 @@ struct unreached_ends {
     each(cx, lo, hi, [&n](std::uint32_t) { ++n; });
     return n;
   }
+  /// At most.
+  std::size_t edges(context& cx, std::size_t lo, std::size_t hi) const {
+    const auto first = cx.read(g.first);
+    std::size_t n = 0;
+    for (const std::uint32_t v : cx.read(as_in(frontier).sub(lo, hi - lo))) n += first[v + 1] - first[v];
+    return n;
+  }
+  /// In memory that the capsule has.
+  std::span<std::uint32_t> all(context& cx, std::size_t lo, std::size_t hi) const {
+    const std::span<std::uint32_t> some = cx.scratch<std::uint32_t>(edges(cx, lo, hi));
+    std::size_t n = 0;
+    each(cx, lo, hi, [&](std::uint32_t w) { some[n++] = w; });
+    return some.first(n);
+  }
 };
 
 struct write_unreached_ends {
   unreached_ends from;
   vertex_list to;
   std::size_t operator()(context& cx, std::size_t lo, std::size_t hi, std::size_t before) const {
-    const std::size_t n = from(cx, lo, hi);
-    auto at = cx.write(as_out(to).sub(before, n)).begin();
-    from.each(cx, lo, hi, [&at](std::uint32_t w) { *at++ = w; });
-    return before + n;
+    const auto found = from.all(cx, lo, hi);
+    std::ranges::copy(found, cx.write(as_out(to).sub(before, found.size())).begin());
+    return before + found.size();
   }
 };
 
-constexpr std::size_t few_ends = 4096;  // done in one capsule
+constexpr std::size_t few_ends = 4096, few_edges = 16 * few_ends;  // done in one capsule
 
-step<vertex_list> few_distinct(context& cx, const unreached_ends& ends, std::size_t n) {
-  const std::span<std::uint32_t> some = cx.scratch<std::uint32_t>(n);
-  std::size_t i = 0;
-  ends.each(cx, 0, ends.frontier.size(), [&](std::uint32_t w) { some[i++] = w; });
+step<vertex_list> few_distinct(context& cx, const unreached_ends& ends) {
+  const std::span<std::uint32_t> some = ends.all(cx, 0, ends.frontier.size());
   std::ranges::sort(some);
   const auto distinct = std::span(some.begin(), std::unique(some.begin(), some.end()));
   const vertex_list next = cx.alloc<std::uint32_t>(distinct.size());
@@ -166,11 +212,12 @@ step<vertex_list> few_distinct(context& cx, const unreached_ends& ends, std::siz
 }
 
 /// The task that gives the vertices that are one step behind the frontier, each once.
-step<vertex_list> next_frontier(context& cx, unreached_ends ends) {
+step<vertex_list> next_frontier(context& cx, unreached_ends ends, std::uint64_t edges) {
+  if (edges <= few_ends) return few_distinct(cx, ends);
   return cx.call(reduce(0, ends.frontier.size(), std::size_t{0}, ends, std::plus<>()))
-      .then([ends](context& c, std::size_t n) -> step<vertex_list> {
+      .then([ends, edges](context& c, std::size_t n) -> step<vertex_list> {
         if (n == 0) return vertex_list();
-        if (n <= few_ends) return few_distinct(c, ends, n);
+        if (n <= few_ends && edges <= few_edges) return few_distinct(c, ends);
         const vertex_list all = c.alloc<std::uint32_t>(n);
         return c
             .call(scan(0, ends.frontier.size(), std::size_t{0}, std::plus<>(), ends, write_unreached_ends{ends, all}))
@@ -185,31 +232,123 @@ step<vertex_list> next_frontier(context& cx, unreached_ends ends) {
       });
 }
 
-/// The task that goes on from the vertices at that distance.
-step<array<std::uint32_t>> bfs_from(context& cx, unreached_ends at, std::uint32_t level) {
-  if (at.frontier.empty()) return at.distance;
-  const auto mark = [at, level](context& c, std::size_t lo, std::size_t hi) {
-    for (const std::uint32_t v : c.read(as_in(at.frontier).sub(lo, hi - lo)))
-      c.write(as_out(at.distance).sub(v, 1))[0] = level;
+/// The task that finds the level behind a frontier that is listed, and lists it.
+step<bfs_state> top_down(context& cx, bfs_state s) {
+  return cx.call(task<next_frontier>(unreached_ends{s.g, s.distance, s.frontier}, s.size.edges))
+      .then([s](context& c, const vertex_list& next) -> step<bfs_state> {
+        const auto mark = [s, next](context& d, std::size_t lo, std::size_t hi) {
+          const auto first = d.read(s.g.first);
+          level_size found;
+          for (const std::uint32_t v : d.read(as_in(next).sub(lo, hi - lo))) {
+            d.write(as_out(s.distance).sub(v, 1))[0] = s.level + 1;
+            found = found + level_size{1, first[v + 1] - first[v]};
+          }
+          return found;
+        };
+        return c.call(reduce(0, next.size(), level_size(), mark, std::plus<>()))
+            .then([s, next](context& d, const level_size& found) -> step<bfs_state> {
+              d.free(s.frontier);
+              bfs_state after = s.next(found);
+              after.frontier = next;
+              return after;
+            });
+      });
+}
+
+/// Writes what is known of vertices lo to hi when the frontier's neighbours are reached.
+struct look_for_frontier {
+  bfs_state s;
+  level_size operator()(context& cx, std::size_t lo, std::size_t hi) const {
+    const auto first = cx.read(as_in(s.g.first).sub(lo, hi + 1 - lo));
+    const auto edges = cx.read(as_in(s.g.edges).sub(first.front(), first.back() - first.front()));
+    const auto known = cx.read(s.distance);
+    const auto to = cx.write(as_out(s.other).sub(lo, hi - lo));
+    level_size found;
+    for (std::size_t v = lo; v < hi; ++v) {
+      std::uint32_t distance = known[v];
+      if (distance == unreached) {
+        const auto of_v = edges.subspan(first[v - lo] - first.front(), first[v + 1 - lo] - first[v - lo]);
+        if (std::ranges::any_of(of_v, [&](std::uint64_t e) { return known[low(e)] == s.level; })) {
+          distance = s.level + 1;
+          found = found + level_size{1, of_v.size()};
+        }
+      }
+      to[v - lo] = distance;
+    }
+    return found;
+  }
+};
+
+/// The task that finds the level behind the frontier from the vertices that are not reached.
+step<bfs_state> bottom_up(context& cx, bfs_state s) {
+  if (s.other.empty()) s.other = cx.alloc<std::uint32_t>(s.distance.size());
+  return cx.call(reduce(0, s.distance.size(), level_size(), look_for_frontier{s}, std::plus<>()))
+      .then([s](context& c, const level_size& found) -> step<bfs_state> {
+        c.free(s.frontier);
+        bfs_state after = s.next(found);
+        after.frontier = {};
+        std::swap(after.distance, after.other);
+        return after;
+      });
+}
+
+/// The vertices at a distance.
+struct at_distance {
+  vertex_list distance;
+  std::uint32_t level;
+  std::size_t operator()(context& cx, std::size_t lo, std::size_t hi) const {
+    return static_cast<std::size_t>(std::ranges::count(cx.read(as_in(distance).sub(lo, hi - lo)), level));
+  }
+};
+struct write_at_distance {
+  at_distance from;
+  vertex_list to;
+  std::size_t operator()(context& cx, std::size_t lo, std::size_t hi, std::size_t before) const {
+    const std::size_t n = from(cx, lo, hi);
+    const auto known = cx.read(as_in(from.distance).sub(lo, hi - lo));
+    auto at = cx.write(as_out(to).sub(before, n)).begin();
+    for (std::size_t v = lo; v < hi; ++v)
+      if (known[v - lo] == from.level) *at++ = static_cast<std::uint32_t>(v);
+    return before + n;
+  }
+};
+
+/// The task that lists the frontier.
+step<bfs_state> list_frontier(context& cx, bfs_state s) {
+  s.frontier = cx.alloc<std::uint32_t>(s.size.vertices);
+  const at_distance from{s.distance, s.level};
+  return cx.call(scan(0, s.distance.size(), std::size_t{0}, std::plus<>(), from, write_at_distance{from, s.frontier}))
+      .then([s](context&, std::size_t) -> step<bfs_state> { return s; });
+}
+
+/// The task that goes on from the frontier.
+step<array<std::uint32_t>> bfs_from(context& cx, bfs_state s) {
+  if (s.size.edges == 0) {
+    cx.free(s.frontier);
+    cx.free(s.other);
+    return s.distance;
+  }
+  const auto go_on = [](context& c, const bfs_state& next) -> step<array<std::uint32_t>> {
+    return c.tail(task<bfs_from>(next));
   };
-  return cx.call(for_each(0, at.frontier.size(), mark)).then([at, level](context& c) -> step<array<std::uint32_t>> {
-    return c.call(task<next_frontier>(at))
-        .then([at, level](context& d, const vertex_list& next) -> step<array<std::uint32_t>> {
-          d.free(at.frontier);
-          return d.tail(task<bfs_from>(unreached_ends{at.g, at.distance, next}, level + 1));
-        });
-  });
+  if (s.goes_bottom_up()) return cx.call(task<bottom_up>(s)).then(go_on);
+  if (s.frontier.empty()) return cx.call(task<list_frontier>(s)).then(go_on);
+  return cx.call(task<top_down>(s)).then(go_on);
 }
 
 }  // namespace
 
-step<array<std::uint32_t>> bfs(context& cx, edge_rows g, std::uint32_t source) {
-  const array<std::uint32_t> distance = cx.alloc<std::uint32_t>(g.vertices());
+step<array<std::uint32_t>> bfs(context& cx, edge_rows g, std::uint32_t source, pairs which) {
+  const vertex_list distance = cx.alloc<std::uint32_t>(g.vertices());
   return cx.call(tabulate(distance, [](std::size_t) { return unreached; }))
       .then([=](context& c) -> step<array<std::uint32_t>> {
+        const std::uint64_t before = c.read(as_in(g.first).sub(source, 1))[0];
+        const std::uint64_t edges = c.read(as_in(g.first).sub(source + 1, 1))[0] - before;
         const vertex_list frontier = c.alloc<std::uint32_t>(1);
         c.write(frontier)[0] = source;
-        return c.tail(task<bfs_from>(unreached_ends{g, distance, frontier}, 0u));
+        c.write(as_out(distance).sub(source, 1))[0] = 0;
+        return c.tail(task<bfs_from>(
+            bfs_state{g, which == pairs::both, distance, {}, frontier, 0, {1, edges}, g.edges.size() - edges}));
       });
 }
 

@@ -114,8 +114,8 @@ step<graph> load_graph(context& cx, text_summary expected, pairs which);
 inline constexpr std::uint64_t graph_units = 41;
 
 inline constexpr std::uint32_t unreached = ~std::uint32_t{0};
-/// The task that gives each vertex's distance from a source, in edges.
-step<array<std::uint32_t>> bfs(context& cx, edge_rows g, std::uint32_t source);
+/// The task that gives each vertex's distance from a source, in edges. `which`: the pairs that the graph has.
+step<array<std::uint32_t>> bfs(context& cx, edge_rows g, std::uint32_t source, pairs which);
 
 /// The task that gives for each vertex the first one of its component. Of a graph with both pairs of each edge.
 step<array<std::uint32_t>> components(context& cx, edge_rows g);

@@ -33,9 +33,9 @@ void grow(const grow_options& options) {
 void add_grow(CLI::App& app) {
   auto options = std::make_shared<grow_options>();
   CLI::App* command = app.add_subcommand("grow", "Make a pool larger; an unfinished job in it can go on");
-  command->footer("Killed at any moment, it leaves the pool with its old size or the new one.");
+  command->footer("Killed at any moment, it leaves the pool (each of its files, if there are several) with its old size or the new one.");
   command->add_option("FILE", options->file, "Pool file, which nobody may have open")->required();
-  command->add_option("SIZE", options->size, "Bytes that it is to have, at least 1M more than now (K, M, G, T: powers of 1024)")
+  command->add_option("SIZE", options->size, "Bytes that it is to have in all, at least 1M more a file than now (K, M, G, T: powers of 1024)")
       ->required()
       ->transform(CLI::AsSizeValue(false))
       ->type_name("SIZE");

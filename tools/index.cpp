@@ -50,7 +50,7 @@ void build(const index_options& options) {
     throw error(fmt::format("the input has {} lines; an index has up to {}", summary.lines,
                             std::numeric_limits<std::uint32_t>::max() - 1));
   job_session session(options.job,
-                      {.name = "index", .own_pool = {}, .heap = 7 * summary.bytes, .input = mark_of(summary, text)});
+                      {.name = "index", .own_pool = {}, .heap = 7 * summary.bytes, .input = mark_of(summary, text), .to_file = true});
   set_job_input(&text);
   const index_info made =
       session.run(task<build_index>(summary, options.fold_case), index_units * summary.bytes, summary.bytes);

@@ -1,4 +1,5 @@
 /// ppmm info: what a pool holds, in words. Works while another process has it open.
+#include "call.hpp"
 #include "command.hpp"
 #include "job_words.hpp"
 #include "pool_reader.hpp"
@@ -11,8 +12,12 @@
 #include <CLI/CLI.hpp>
 
 #include <algorithm>
+#include <array>
+#include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
+#include <vector>
 
 namespace ppmm::tools {
 namespace {
@@ -38,27 +43,59 @@ std::string_view level_in_words(durability level) {
   return "unknown";
 }
 
-void describe_file(const pool_report& report) {
+void describe_device(const device_facts& d) {
+  const auto fact = [](const char* what, const std::string& text) { fmt::print("  {:<11}  {}: {}\n", "", what, text); };
+  const auto yes_or_no = [](bool b) { return std::string(b ? "yes" : "no"); };
+  const auto number = [](std::uint64_t n) { return fmt::format("{}", n); };
+  fact("device", d.device.in_words([](const std::string& s) { return s; }));
+  fact("DAX", d.dax.in_words(yes_or_no));
+  fact("MAP_SYNC", d.map_sync.in_words(yes_or_no));
+  fact("NUMA node", d.numa_node.in_words(number));
+  fact("persistence domain", d.persistence_domain.in_words([](const std::string& s) { return s; }));
+  fact("unsafe shutdowns", d.unsafe_shutdowns.in_words(number));
+  fact("bad blocks", d.bad_blocks.in_words([](const std::vector<bad_range>& bad) {
+    std::string text = bad.empty() ? "none" : fmt::format("{}", bad.size());
+    for (std::size_t i = 0; i < std::min<std::size_t>(bad.size(), 3); ++i)
+      text += fmt::format("{} {:#x} ({} bytes)", i == 0 ? ", at offset" : ",", bad[i].offset, bad[i].size);
+    return text;
+  }));
+  if (const std::string w = d.warning(); !w.empty()) say("WARNING", "{}", w);
+}
+
+void describe_file(const std::filesystem::path& file, std::uint64_t size, const std::string& file_system, bool in_memory,
+                   const std::string& unkept, const std::optional<device_facts>& device) {
   struct stat st {};
-  const std::uint64_t present =
-      stat(report.file.c_str(), &st) == 0 ? static_cast<std::uint64_t>(st.st_blocks) * 512 : report.file_size;
-  say("size", "{}, {} of it allocated", bytes(report.file_size), bytes(present));
-  say("medium", "{}{}", report.file_system, report.in_memory ? ", in memory: its content is lost at power-off" : "");
-  if (report.holder)
-    say("in use", "by process {}", *report.holder);
-  else
-    say("in use", "by nobody");
+  const std::uint64_t present = stat(file.c_str(), &st) == 0 ? static_cast<std::uint64_t>(st.st_blocks) * 512 : size;
+  say("size", "{}, {} of it allocated", bytes(size), bytes(present));
+  const std::string loses = in_memory ? ", in memory: its content is lost at power-off" : unkept.empty() ? "" : fmt::format(": {}", unkept);
+  say("medium", "{}{}", file_system, loses);
+  if (device) describe_device(*device);
+}
+
+/// Each file, where there are several.
+void describe_parts(const pool_facts& facts) {
+  for (std::size_t i = 0; i < facts.parts.size(); ++i) {
+    const part_facts& p = facts.parts[i];
+    say(fmt::format("part {}", i), "{}, mapped at {:#x}, {}", p.file.string(), p.base_address, p.node ? fmt::format("node {}", *p.node) : "of no known node");
+    describe_file(p.file, p.file_size, p.file_system, p.in_memory, p.unkept, p.device);
+  }
+}
+
+void describe_holder(const pool_report& report) {
+  const bool alone = !report.holder && !report.worked_in.empty();
+  say("in use", "by {}{}", users_in_words(report), alone ? ": they go on without it, and the same command waits for their answer" : "");
 }
 
 void describe_facts(const pool_facts& facts) {
   say("format", "{}", facts.format_version);
   say("durability", "{}", level_in_words(facts.level));
-  say("mapped at", "{:#x}", facts.base_address);
+  say("mapped at", "{:#x}", facts.base_address());
   std::uint64_t all = 0;
-  for (const auto& s : facts.segments) all += s.size;
-  say("segments", "{}, {} together", facts.segments.size(), bytes(all));
-  if (facts.growths > 0)
-    say("grown", "{} time{}, from {} to {}", facts.growths, facts.growths == 1 ? "" : "s", bytes(facts.first_size), bytes(facts.size));
+  for (const part_facts& p : facts.parts)
+    for (const auto& s : p.segments) all += s.size;
+  say("segments", "{}, {} together", facts.segments(), bytes(all));
+  if (facts.growths() > 0)
+    say("grown", "{} time{}, from {} to {}", facts.growths(), facts.growths() == 1 ? "" : "s", bytes(facts.first_size()), bytes(facts.size()));
   say("workers", "up to {}", facts.max_workers);
 }
 
@@ -81,8 +118,19 @@ void describe_workers(const layout::job_entry& job, const pool_reader& reader, b
   fmt::print("{}", lines);
 }
 
+/// As far as they were told: not those of a run that lost its memory.
+void describe_steals(const layout::job_entry& job, const pool_reader& reader) {
+  std::array<std::uint64_t, numa::nearnesses> steals{};
+  for (const worker_state& w : reader.workers())
+    for (std::size_t n = 0; n < numa::nearnesses; ++n) steals[n] += w.steals_of == job.serial ? w.steals[n] : 0;
+  std::string text;
+  for (std::size_t n = 0; n < numa::nearnesses; ++n)
+    if (steals[n] > 0) text += fmt::format("{}{} {}", text.empty() ? "" : ", ", steals[n], numa::name_of(static_cast<numa::nearness>(n)));
+  if (!text.empty()) fmt::print("  {:<11}  steals, by what thief and victim share: {}\n", "", text);
+}
+
 void describe_job(const layout::job_entry& job, const pool_report& report, const pool_reader& reader) {
-  const bool alive = report.holder.has_value();
+  const bool alive = report.in_use();
   say("job", "\"{}\", {}, begun {}{}", job.name,
       job.state == layout::job_state::running && alive ? "running" : state_name(job.state),
       readable_date(job.started_ns),
@@ -94,6 +142,7 @@ void describe_job(const layout::job_entry& job, const pool_report& report, const
   if (job.state == layout::job_state::finished)
     fmt::print("  {:<11}  ended {}, {:.3f} s after its beginning{}\n", "", readable_date(job.ended_ns),
                seconds_taken(job), readable_result(job).empty() ? "" : "; result " + readable_result(job));
+  describe_steals(job, reader);
   if (job.state == layout::job_state::failed) fmt::print("  {:<11}  failed: {}\n", "", job.text);
 }
 
@@ -114,19 +163,31 @@ void describe_heap(const pool_report& report, const pool_reader& reader) {
 
 void info(const std::string& file) {
   const pool_report report = inspect(file);
-  if (report.facts) {
-    fmt::print("{}: a PPMM pool\n", file);
-    describe_file(report);
+  const auto describe_first = [&] { describe_file(report.file, report.file_size, report.file_system, report.in_memory, report.unkept, report.device); };
+  if (report.facts && report.facts->part != 0) {
+    fmt::print("{}: part {} of a PPMM pool; the pool is named by its first part, {}\n", file, report.facts->part, report.facts->parts[0].file.string());
+    describe_first();
+    describe_holder(report);
+  } else if (report.facts) {
+    const std::vector<part_facts>& parts = report.facts->parts;
+    fmt::print("{}: a PPMM pool{}\n", file, parts.size() > 1 ? fmt::format(" of {} parts", parts.size()) : std::string());
+    if (parts.size() > 1)
+      describe_parts(*report.facts);
+    else
+      describe_first();
+    describe_holder(report);
     describe_facts(*report.facts);
-    if (report.file_size > report.facts->size)
-      say("growing", "not finished: the pool has {} of the file. Grow it again (`ppmm grow {} SIZE`)", bytes(report.facts->size), file);
+    if (std::ranges::any_of(parts, [](const part_facts& p) { return p.file_size > p.size; }))
+      say("growing", "not finished: the pool has {}. Grow it again (`ppmm grow {} SIZE`)", bytes(report.facts->size()), file);
     const pool_reader reader(report);
     for (const auto& job : report.jobs) describe_job(job, report, reader);
+    if (const auto call = report.call ? decode(*report.call) : std::nullopt) say("last call", "{}", for_shell(*call));
     if (report.jobs.empty()) say("jobs", "none");
     describe_heap(report, reader);
   } else {
     fmt::print("{}: cannot be read as a PPMM pool\n", file);
-    describe_file(report);
+    describe_first();
+    describe_holder(report);
   }
   for (const auto& f : report.failed) say("PROBLEM", "{}: {}", f.check, f.message);
   if (!report.ok()) throw exit_status{1};

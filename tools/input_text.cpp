@@ -30,6 +30,8 @@ void read_at(int fd, std::uint64_t from, std::span<char> to, const std::filesyst
   while (!to.empty()) {
     const ssize_t n = pread(fd, to.data(), to.size(), static_cast<off_t>(from));
     if (n < 0 && errno == EINTR) continue;
+    if (n < 0 && errno == EFAULT)
+      throw medium_error(fmt::format("{} cannot be read into the pool: its memory cannot be had there. Its file system is full, or the medium has a bad block", file.string()));
     if (n < 0) throw std::system_error(errno, std::system_category(), fmt::format("cannot read {}", file.string()));
     if (n == 0)
       throw error(

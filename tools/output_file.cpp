@@ -2,11 +2,13 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <pthread.h>
 #include <sys/file.h>  // flock
 #include <sys/stat.h>
 #include <unistd.h>
 #include <ppmm/pmem/errors.hpp>
 
+#include <algorithm>
 #include <cerrno>
 #include <system_error>
 
@@ -22,7 +24,23 @@ bool same_file(int fd, const std::filesystem::path& path) {
          mine.st_ino == there.st_ino;
 }
 
+/// Temporary files of this process. A worker process has no business with them, and may outlive whoever writes: it would
+/// keep their locks. On the thread that forks, as is all that writes.
+std::vector<int> temporary_files;
+
+void not_in_forked_processes() {
+  static const int once = pthread_atfork(nullptr, nullptr, [] {
+    for (const int fd : temporary_files) close(fd);
+  });
+  static_cast<void>(once);
+}
+
 }  // namespace
+
+bool replaces_file(const std::filesystem::path& output) {
+  std::error_code ignored;
+  return !output.empty() && (!std::filesystem::exists(output, ignored) || std::filesystem::is_regular_file(output, ignored));
+}
 
 output_file::output_file(const std::filesystem::path& file) : file_(file) {
   buffer_.reserve(buffer_bytes);
@@ -66,11 +84,14 @@ void output_file::open_temporary() {
     if (same_file(fd_, temporary_)) break;
     close(fd_);  // it was renamed by its writer between our open and our lock
   }
+  not_in_forked_processes();
+  temporary_files.push_back(fd_);
   if (ftruncate(fd_, 0) != 0) fail("cannot write beside", errno);
 }
 
 output_file::~output_file() {
   if (!temporary_.empty()) unlink(temporary_.c_str());
+  std::erase(temporary_files, fd_);
   if (fd_ >= 0 && fd_ != STDOUT_FILENO) close(fd_);
 }
 

@@ -13,6 +13,9 @@ namespace ppmm::tools {
 /// Nobody reads what is written to standard output any more (`| head`).
 struct reader_gone {};
 
+/// There is a file of that name, or can be: not an empty name, a device, a pipe.
+bool replaces_file(const std::filesystem::path& output);
+
 /// Writes to a temporary file beside `file`, named after it with `.part` behind; `publish` makes it durable and
 /// renames it. If the process dies before that, `file` is as it was, and the next writer takes the temporary file over.
 /// With an empty name or a device, pipe or the like there is nothing to rename: written to directly.

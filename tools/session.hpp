@@ -9,6 +9,8 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
+#include <memory>
 #include <optional>
 #include <stop_token>
 #include <string>
@@ -25,11 +27,17 @@ struct job_options {
   bool keep_pool = false;
   bool restart = false;
   unsigned workers = 0;
+  worker_kind workers_as = worker_kind::threads;
+  std::optional<std::uint64_t> respawn;
+  unsigned crash_repeats = 0;
+  bool smt = false, no_pin = false;
   std::optional<ppmm::durability> durability;
   std::optional<double> heartbeat_us;
   std::string commit = "heartbeat";
   progress_mode progress = progress_mode::automatic;
   bool statistics = false;
+  bool profile = false;  // told on stderr
+  std::filesystem::path profile_json, profile_html, trace, medium_costs;
   double soft_fault_rate = 0, hard_fault_rate = 0;
   std::uint64_t fault_seed = 1;
 
@@ -38,6 +46,10 @@ struct job_options {
 
 /// --durability power|process|emulated
 void add_durability_option(CLI::App& command, std::optional<durability>& level);
+struct cost_watch;
+
+/// --progress auto|bar|plain|none
+void add_progress_option(CLI::App& command, const std::function<void(progress_mode)>& use);
 
 /// What a job is called and what it needs.
 struct job_demand {
@@ -46,12 +58,41 @@ struct job_demand {
   std::uint64_t region = 0;        // bytes of pool memory
   std::uint64_t heap = 0;          // bytes that it will allocate, about: a pool of its own grows where they do not do
   std::uint64_t input = 0;         // mark of what it works on
+  bool to_file = false;            // its answer goes to a file or stays in the pool, not to standard output
 };
+
+/// What `ppmm resume` asks of a command that it calls again: to go on with the job in this pool, and to begin nothing.
+/// Where the answer would go to standard output, which nobody may be reading, the finished job is left in the pool.
+struct resumption {
+  std::filesystem::path pool;  // not relative
+  unsigned workers = 0;        // 0: as the command line says
+  std::optional<progress_mode> progress;
+  bool statistics = false;
+};
+
+/// From now on all jobs are resumed so. Before a command is called.
+void resume_only(resumption r);
+
+/// What `ppmm join` asks of a command that it calls: to add workers to the job that runs in this pool, and nothing else.
+struct joining {
+  std::filesystem::path pool;  // not relative
+  unsigned workers = 0;        // 0: one a usable core
+  bool no_pin = false;
+  std::optional<std::uint64_t> respawn;
+  std::optional<progress_mode> progress;
+};
+
+/// From now on jobs are joined so. Before a command is called.
+void join_only(joining j);
+
+/// The file that the answer goes to: of a job that is only joined none, for whoever runs it has it open.
+std::filesystem::path output_to_open(const std::filesystem::path& output);
 
 class job_session {
  public:
   /// Opens the job's pool, or creates it large enough. Throws if the pool holds that job for another input.
   job_session(const job_options& options, job_demand demand);
+  ~job_session();
 
   ppmm::pool& pool() { return *pool_; }
 
@@ -80,10 +121,13 @@ class job_session {
   auto run_once(const Task& root, std::uint64_t total_units, std::uint64_t amount_bytes) {
     progress_meter meter(options_.progress, demand_.name, total_units, amount_bytes);
     run_options how = how_to_run(meter, total_units);
+    if (is_joining()) leave_joined(ppmm::join(*pool_, demand_.name, root, how), meter);
     try {
       auto finish = [&] {
         meter.finish();
+        tell_costs();
         if (options_.statistics) print_statistics();
+        leave_answer();
       };
       if constexpr (std::is_void_v<task_result<Task>>) {
         ppmm::run(*pool_, demand_.name, root, how);
@@ -98,19 +142,30 @@ class job_session {
     }
   }
   void open_pool();
+  void open_pool_to_resume();
+  void attach_pool();
+  void check_is_pool(const std::filesystem::path& expected) const;
+  static bool is_joining();
+  [[noreturn]] void leave_joined(const join_report& r, progress_meter& meter) const;
   void create_pool();
   void check_pool();
+  void tell_medium() const;
   void grow_pool(std::uint64_t asked);
   run_options how_to_run(progress_meter& meter, std::uint64_t total_units);
-  [[noreturn]] void explain_failure() const;  // what is being thrown, with what to do
+  void leave_answer() const;
+  [[noreturn]] void explain_failure();  // what is being thrown, with what to do
   void print_statistics() const;
+  void watch_costs(run_options& how);
+  void tell_costs();
 
   const job_options& options_;
   job_demand demand_;
   std::filesystem::path file_;
+  std::string call_;
   std::optional<ppmm::pool> pool_;
   std::stop_source stop_;
   run_statistics statistics_;
+  std::unique_ptr<cost_watch> watch_;  // if a profile or a trace was asked for
 };
 
 /// Bytes of a pool file in which a job can have `region` bytes of pool memory.

@@ -64,21 +64,21 @@ void write_lines(output_file& output, const sort_layout& sorted, progress_mode m
 }
 
 fs::path own_pool(const fs::path& output) {
-  std::error_code ignored;
-  if (output.empty() || (fs::exists(output, ignored) && !fs::is_regular_file(output, ignored))) return "ppmm-sort.ppmm";
+  if (!replaces_file(output)) return "ppmm-sort.ppmm";
   fs::path pool = output;
   return pool += ".ppmm";
 }
 
 void sort_files(const sort_options& options) {
   const input_text text(options.files);
-  output_file output(options.output);
+  output_file output(output_to_open(options.output));
   const text_summary summary = look_at(text, options);
 
   job_session session(options.job, {.name = "sort",
                                     .own_pool = own_pool(options.output),
                                     .region = sort_layout::region_bytes(summary),
-                                    .input = summary.mark()});
+                                    .input = summary.mark(),
+                                    .to_file = replaces_file(options.output)});
   const sort_layout layout = sort_layout::place(region_of(session.pool(), sort_layout::region_bytes(summary)), summary);
   set_sort_input(&text);
   session.run(task<sort_lines>(layout), sort_job_units(summary), summary.bytes);

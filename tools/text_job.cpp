@@ -1,5 +1,7 @@
 #include "text_job.hpp"
 
+#include "output_file.hpp"
+
 #include <ppmm/pmem/errors.hpp>
 
 #include <string>
@@ -123,10 +125,7 @@ void deliver(job_session& session, const root_name& name, output_file& output) {
 }
 
 std::filesystem::path own_pool(const std::filesystem::path& output, const std::string& job) {
-  std::error_code ignored;
-  if (output.empty() ||
-      (std::filesystem::exists(output, ignored) && !std::filesystem::is_regular_file(output, ignored)))
-    return "ppmm-" + job + ".ppmm";
+  if (!replaces_file(output)) return "ppmm-" + job + ".ppmm";
   std::filesystem::path pool = output;
   return pool += ".ppmm";
 }

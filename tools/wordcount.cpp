@@ -71,12 +71,13 @@ step<void> count_words(context& cx, text_summary expected, bool fold_case) {
 
 void wordcount(const wordcount_options& options) {
   const input_text text(options.files);
-  output_file output(options.output);
+  output_file output(output_to_open(options.output));
   const text_summary summary = look_at(text, options.job);
   job_session session(options.job, {.name = "wordcount",
                                     .own_pool = own_pool(options.output, "wordcount"),
                                     .heap = summary.bytes + summary.bytes / 2,
-                                    .input = summary.mark()});
+                                    .input = summary.mark(),
+                                    .to_file = replaces_file(options.output)});
   set_job_input(&text);
   session.run(task<count_words>(summary, options.fold_case), (load_units + count_units) * summary.bytes, summary.bytes);
   deliver(session, root_name(output_root), output);
