@@ -1,7 +1,7 @@
 /// algo [--quick] [--workers N] [--only NAME]
 ///
 /// The parallel algorithms at levels `process` and `emulated`, beside oneTBB's or the standard library's on oneTBB, and
-/// beside serial code. Measured in turns in one run, on the same data in the same pool: a Markdown table of ratios.
+/// beside serial code. Measured in turns in one run, on the same data in the same memory: a Markdown table of ratios.
 ///
 /// What must be written back takes its time, whoever computes it. So `emulated` is compared with the larger of oneTBB's
 /// time and of what it wrote back, divided by the bandwidth of storing and writing back that was measured beside it.
@@ -11,12 +11,8 @@
 
 #include <fmt/format.h>
 #include <tbb/blocked_range.h>
-#include <tbb/blocked_range2d.h>
-#include <tbb/enumerable_thread_specific.h>
 #include <tbb/parallel_for.h>
 #include <tbb/parallel_reduce.h>
-#include <tbb/parallel_scan.h>
-#include <ppmm/pmem/persist.hpp>
 
 #include <algorithm>
 #include <array>
@@ -27,7 +23,6 @@
 #include <span>
 #include <string>
 #include <string_view>
-#include <thread>
 #include <vector>
 
 namespace {
@@ -38,16 +33,15 @@ using ppmm::in;
 using ppmm::out;
 using ppmm::step;
 using number = std::uint64_t;
-using numbers = std::span<number>;
 using range = tbb::blocked_range<std::size_t>;
 
 constexpr std::size_t many = std::size_t{1} << 24, fewer = std::size_t{1} << 22, buckets = 256, side = 768;
+constexpr double enough_ns = 10e9;  // of rounds for one algorithm
 constexpr std::uint64_t region_bytes = 2 * many * sizeof(number);
 
 bool is_kept(number x) { return x % 2 == 0; }
 constexpr auto keep_even = [](number x) { return x % 2 == 0; };
 constexpr auto triple = [](number x) { return 3 * x + 1; };
-constexpr auto to_bucket = [](number x) { return x >> 56; };
 constexpr auto low_word = [](number x) { return static_cast<std::uint32_t>(x); };
 constexpr auto by_low_word = [](number a, number b) { return low_word(a) < low_word(b); };
 
@@ -100,21 +94,14 @@ void radix_serial(numbers a, numbers b) {
   }
 }
 
-using ppmm::detail::tile_side;
-/// One tile of the product of the matrices in `from`, by what ppmm::matmul does at its leaves.
-void multiply_one_tile(memory& m, std::size_t i, std::size_t j) {
-  const double *const a = reinterpret_cast<double*>(m.from.data()), *const b = a + side * side;
-  double* const c = reinterpret_cast<double*>(m.to.data());
-  ppmm::detail::multiply_tile(tile_side, tile_side, side, {a + i * tile_side * side, side}, {b + j * tile_side, side},
-                              {}, {c + i * tile_side * side + j * tile_side, side});
+/// Two matrices in `from`, and their product in `to`.
+matrices matrices_in(memory& m) {
+  const auto* const a = reinterpret_cast<double*>(m.from.data());
+  return {side, a, a + side * side, reinterpret_cast<double*>(m.to.data())};
 }
 void small_doubles(memory& m) {
   auto* const p = reinterpret_cast<double*>(m.from.data());
   for (std::size_t i = 0; i < m.size(); ++i) p[i] = static_cast<double>(i % 100);
-}
-void multiply_tiles(memory& m) {
-  for (std::size_t i = 0; i < side / tile_side; ++i)
-    for (std::size_t j = 0; j < side / tile_side; ++j) multiply_one_tile(m, i, j);
 }
 
 std::vector<algorithm> all_algorithms() {
@@ -152,19 +139,7 @@ std::vector<algorithm> all_algorithms() {
        job([](context& cx, auto from, auto) { return ppmm::find_if(cx, from, [](number x) { return x == 7; }); })});
   all.push_back({many, "exclusive_scan", "parallel_scan", as_it_is,
                  [](memory& m) { std::exclusive_scan(m.from.begin(), m.from.end(), m.to.begin(), number{0}); },
-                 [](memory& m) {
-                   keep(tbb::parallel_scan(
-                       range(0, m.size()), number{0},
-                       [&](const range& r, number s, bool final) {
-                         if (!final) return std::accumulate(&m.from[r.begin()], &m.from[r.begin()] + r.size(), s);
-                         for (std::size_t i = r.begin(); i < r.end(); ++i) {
-                           m.to[i] = s;
-                           s += m.from[i];
-                         }
-                         return s;
-                       },
-                       std::plus<>()));
-                 },
+                 [](memory& m) { exclusive_scan_tbb(m.from, m.to); },
                  job([](context& cx, auto from, auto to) {
                    return ppmm::exclusive_scan(cx, from, to, number{0}, std::plus<>());
                  })});
@@ -184,24 +159,9 @@ std::vector<algorithm> all_algorithms() {
        })});
   all.push_back(
       {many, "histogram, 256 buckets", "a combinable of arrays", as_it_is,
-       [](memory& m) {
-         std::array<number, buckets> count{};
-         for (const number x : m.from) ++count[to_bucket(x)];
-         keep(count[7]);
-       },
-       [](memory& m) {
-         tbb::enumerable_thread_specific<std::array<number, buckets>> counts;
-         tbb::parallel_for(range(0, m.size()), [&](const range& r) {
-           auto& count = counts.local();
-           for (std::size_t i = r.begin(); i < r.end(); ++i) ++count[to_bucket(m.from[i])];
-         });
-         std::array<number, buckets> sum{};
-         for (const auto& c : counts)
-           for (std::size_t k = 0; k < buckets; ++k) sum[k] += c[k];
-         keep(sum[7]);
-       },
+       [](memory& m) { keep(histogram_serial(m.from)[7]); }, [](memory& m) { keep(histogram_tbb(m.from)[7]); },
        job([](context& cx, auto from, auto) {
-         return cx.call(ppmm::histogram(from, buckets, to_bucket)).then([](context& c, const ppmm::array<number>& a) {
+         return cx.call(ppmm::histogram(from, buckets, bucket_of)).then([](context& c, const ppmm::array<number>& a) {
            return freed(a)(c);
          });
        })});
@@ -251,15 +211,7 @@ std::vector<algorithm> all_algorithms() {
                        });
                  })});
   all.push_back({2 * side * side, "matmul, 768 × 768", "parallel_for over the same tiles", small_doubles,
-                 multiply_tiles,
-                 [](memory& m) {
-                   tbb::parallel_for(tbb::blocked_range2d<std::size_t>(0, side / tile_side, 0, side / tile_side),
-                                     [&](const auto& r) {
-                                       for (std::size_t i = r.rows().begin(); i < r.rows().end(); ++i)
-                                         for (std::size_t j = r.cols().begin(); j < r.cols().end(); ++j)
-                                           multiply_one_tile(m, i, j);
-                                     });
-                 },
+                 [](memory& m) { multiply_tiles(matrices_in(m)); }, [](memory& m) { multiply_tiles_tbb(matrices_in(m)); },
                  job([](context& cx, auto from, auto to) {
                    const auto matrix = [](const out<number>& v, std::size_t at) {
                      return out<double>(reinterpret_cast<double*>(v.address()) + at * side * side, side * side);
@@ -268,28 +220,6 @@ std::vector<algorithm> all_algorithms() {
                                        ppmm::tile(matrix(from, 1).as_in(), side), ppmm::tile(matrix(to, 0), side));
                  })});
   return all;
-}
-
-/// Storing and writing back, a heartbeat's worth at a time, by so many threads.
-double written_back_ns_a_byte(workbench& w, memory& m, unsigned threads) {
-  const auto write = [&](std::size_t first, std::size_t last) {
-    constexpr std::size_t at_once = 8192;
-    ppmm::persister p(w.pool().medium());
-    for (std::size_t i = first; i < last; i += at_once) {
-      const std::size_t end = std::min(i + at_once, last);
-      for (std::size_t j = i; j < end; ++j) m.to[j] = j;
-      p.flush(&m.to[i], (end - i) * sizeof(number));
-      p.fence();
-    }
-  };
-  const std::size_t share = m.size() / threads;
-  return time_ns(threads,
-                 [&] {
-                   std::vector<std::jthread> others;
-                   for (unsigned t = 1; t < threads; ++t) others.emplace_back(write, t * share, (t + 1) * share);
-                   write(0, share);
-                 }) /
-         static_cast<double>(share * threads * sizeof(number));
 }
 
 }  // namespace
@@ -327,28 +257,38 @@ int main(int argc, char** argv) {
     memory in_process(process.pool(), a.size), in_emulated(emulated.pool(), a.size);
     turns t;
     double bytes = 0;
-    const auto serial = t.add([&] { return a.prepare(in_process), time_ns(1, [&] { a.serial(in_process); }); });
-    const auto tbb = t.add([&] {
-      a.prepare(in_process);
-      double ns = 0;
-      with_tbb_threads(static_cast<int>(threads), [&] { ns = time_ns(threads, [&] { a.tbb(in_process); }); });
-      return ns;
-    });
-    const auto ours = t.add([&] { return a.prepare(in_process), a.ours(process, in_process, how).ns; });
+    const auto ready = [&](memory& m) {
+      a.prepare(m);
+      empty_caches();
+    };
+    const auto serial = t.add([&] { return ready(in_process), time_ns(1, [&] { a.serial(in_process); }); });
+    const auto by_tbb = [&](memory& m) {
+      return [&] {
+        ready(m);
+        double ns = 0;
+        with_tbb_threads(static_cast<int>(threads), [&] { ns = time_ns(threads, [&] { a.tbb(m); }); });
+        return ns;
+      };
+    };
+    const auto tbb = t.add(by_tbb(in_process));
+    const auto ours = t.add([&] { return ready(in_process), a.ours(process, in_process, how).ns; });
     const auto durable = t.add([&] {
-      a.prepare(in_emulated);
+      ready(in_emulated);
       const measured m = a.ours(emulated, in_emulated, how);
       bytes = 64 * static_cast<double>(m.statistics.flushed.lines);
       return m.ns;
     });
-    const auto flushing = t.add([&] { return written_back_ns_a_byte(emulated, in_emulated, threads); });
+    const auto tbb_there = t.add(by_tbb(in_emulated));  // other pages: a tenth of the time, sometimes
+    const auto flushing = t.add([&] { return written_back_ns_a_byte(emulated, in_emulated.to, threads); });
     t.take(1);  // touches all memory
     t.forget();
-    t.take(quick ? 3 : 15);
-    const double back = bytes * t.median_of(flushing), beside = std::max(t.median_of(tbb), back);
+    const double round = time_ns(2, [&] { t.take(quick ? 3 : 15); }) / 15;
+    if (!quick) t.take(static_cast<unsigned>(std::clamp(enough_ns / round, 15.0, 90.0)) - 15);  // short ones need more
+    const double back = bytes * t.median_of(flushing);
+    const double beside = t.median_of(tbb_there) > back ? t.ratio(durable, tbb_there) : t.median_of(durable) / back;
     fmt::print("| {} | {} | {:.1f} ms | {:.2f} × | {:.2f} × | {:.0f} | {:.1f} ms | {:.2f} × |\n", a.name, a.counterpart,
                t.median_of(tbb) / 1e6, t.ratio(ours, tbb), t.ratio(ours, serial), bytes / (1 << 20), back / 1e6,
-               t.median_of(durable) / beside);
+               beside);
     std::fflush(stdout);
   }
 }

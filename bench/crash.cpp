@@ -2,16 +2,16 @@
 
 #include "kernels.hpp"
 #include "measure.hpp"
+#include "own_child.hpp"
 #include "workbench.hpp"
 
 #include <ppmm/ppmm.hpp>
 
-#include <spawn.h>
-#include <sys/wait.h>
-#include <unistd.h>
+#include <unistd.h>  // getpid, write
 
 #include <chrono>
-#include <csignal>
+#include <cstdint>
+#include <span>
 #include <stdexcept>
 #include <stop_token>
 #include <string>
@@ -23,15 +23,36 @@ namespace {
 
 constexpr std::chrono::microseconds heartbeat{50};
 
+using ppmm::out;
+
+/// One array from the other, for ever.
+ppmm::step<void> churn(ppmm::context& cx, out<std::uint64_t> from, out<std::uint64_t> to) {
+  return cx.call(ppmm::task<scale>(from.as_in(), to)).then([from, to](ppmm::context& c) -> ppmm::step<void> {
+    return c.tail(ppmm::task<churn>(to, from));
+  });
+}
+
+std::span<std::uint64_t> live_data(const ppmm::pool& pool, std::uint64_t bytes) {
+  return {reinterpret_cast<std::uint64_t*>(ppmm::region_of(pool, bytes).data()), bytes / sizeof(std::uint64_t)};
+}
+
 /// Parent and child run it, so both are this program: another build would be refused.
-void run_endless(ppmm::pool& pool, ppmm::run_options options) {
+void run_endless(ppmm::pool& pool, std::uint64_t live_bytes, ppmm::run_options options) {
   options.heartbeat = heartbeat;
-  ppmm::run(pool, "endless", ppmm::task<fib>(80), options);
+  options.region = live_bytes;
+  if (live_bytes == 0) {
+    ppmm::run(pool, "endless", ppmm::task<fib>(80), options);
+    return;
+  }
+  const std::span<std::uint64_t> all = live_data(pool, live_bytes);
+  const std::size_t half = all.size() / 2;
+  const out<std::uint64_t> first(all.data(), half), second(all.data() + half, half);
+  ppmm::run(pool, "endless", ppmm::task<churn>(first, second), options);
 }
 
 }  // namespace
 
-bool is_child(int argc, char** argv) { return argc == 4 && std::string_view(argv[1]) == "--child"; }
+bool is_child(int argc, char** argv) { return argc == 5 && std::string_view(argv[1]) == "--crash"; }
 
 int child(char** argv) {
   ppmm::pool pool = ppmm::pool::open(argv[2]);
@@ -40,14 +61,18 @@ int child(char** argv) {
   options.on_progress = [&](std::uint64_t) {
     if (!told) told = write(STDOUT_FILENO, "w", 1) == 1;  // working since 0.1 s
   };
-  run_endless(pool, options);
+  run_endless(pool, std::stoull(argv[4]), options);
   return 1;
 }
 
-crash_site::crash_site(std::size_t pool_bytes, unsigned workers)
-    : file_(pool_folder() / ("ppmm-bench-" + std::to_string(getpid()) + "-crash.pool")), workers_(workers) {
+crash_site::crash_site(std::size_t pool_bytes, unsigned workers, std::uint64_t live_bytes)
+    : file_(pool_folder() / ("ppmm-bench-" + std::to_string(getpid()) + "-crash.pool")),
+      workers_(workers),
+      live_(live_bytes) {
   std::filesystem::remove(file_);
-  ppmm::pool::create(file_, {.size = pool_bytes, .sparse = true, .level = ppmm::durability::emulated});
+  const ppmm::pool pool =
+      ppmm::pool::create(file_, {.size = pool_bytes, .sparse = true, .level = ppmm::durability::emulated});
+  if (live_ > 0) scatter(live_data(pool, live_));
 }
 
 crash_site::~crash_site() {
@@ -56,25 +81,12 @@ crash_site::~crash_site() {
 }
 
 crash_figures crash_site::crash_and_resume() {
-  int working[2];
-  if (pipe(working) != 0) throw std::runtime_error("pipe() failed");
-  posix_spawn_file_actions_t actions;
-  posix_spawn_file_actions_init(&actions);
-  posix_spawn_file_actions_adddup2(&actions, working[1], STDOUT_FILENO);
-  posix_spawn_file_actions_addclose(&actions, working[0]);
-  std::string program = "/proc/self/exe", flag = "--child", file = file_.string(), count = std::to_string(workers_);
-  char* arguments[] = {program.data(), flag.data(), file.data(), count.data(), nullptr};
-  pid_t killed = 0;
-  const int failed = posix_spawn(&killed, program.c_str(), &actions, nullptr, arguments, environ);
-  posix_spawn_file_actions_destroy(&actions);
-  close(working[1]);
+  own_child working({"--crash", file_.string(), std::to_string(workers_), std::to_string(live_)});
   char byte = 0;
-  const bool works = failed == 0 && read(working[0], &byte, 1) == 1;
-  close(working[0]);
+  const bool works = working.read({&byte, 1}) == 1;
+  if (works) std::this_thread::sleep_for(std::chrono::microseconds(1000 + 137 * (crashes_++ % 31)));  // anywhere in a heartbeat
+  working.kill();
   if (!works) throw std::runtime_error("the child did not start to work");
-  std::this_thread::sleep_for(std::chrono::microseconds(1000 + 137 * (crashes_++ % 31)));  // anywhere in a heartbeat
-  kill(killed, SIGKILL);
-  waitpid(killed, nullptr, 0);
 
   crash_figures figures;
   figures.heartbeat_ms = std::chrono::duration<double, std::milli>(heartbeat).count();
@@ -92,7 +104,7 @@ crash_figures crash_site::crash_and_resume() {
   };
   options.on_progress = [&](std::uint64_t) { stop.request_stop(); };
   try {
-    run_endless(pool, options);
+    run_endless(pool, live_, options);
   } catch (const ppmm::job_interrupted&) {
     figures.to_first_work_ms = statistics.to_first_work_ms;
   }

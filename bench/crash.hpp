@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <filesystem>
 
 namespace bench {
@@ -19,10 +20,11 @@ struct crash_figures {
 bool is_child(int argc, char** argv);
 int child(char** argv);
 
-/// A pool with an endless fib in it, killed and resumed again and again.
+/// A pool with an endless job in it, killed and resumed again and again: fib, or where there are `live_bytes` of data,
+/// one that goes over all of them, again and again.
 class crash_site {
  public:
-  explicit crash_site(std::size_t pool_bytes, unsigned workers = 1);
+  explicit crash_site(std::size_t pool_bytes, unsigned workers = 1, std::uint64_t live_bytes = 0);
   ~crash_site();
   crash_site(const crash_site&) = delete;
   crash_site& operator=(const crash_site&) = delete;
@@ -33,6 +35,7 @@ class crash_site {
  private:
   std::filesystem::path file_;
   unsigned workers_;
+  std::uint64_t live_;
   unsigned crashes_ = 0;
 };
 

@@ -4,6 +4,7 @@
 /// standard output. Exit status 1 if one is not held (never with --quick, which is for working on this program).
 #include "computations.hpp"
 #include "crash.hpp"
+#include "figure_table.hpp"
 #include "kernels.hpp"
 #include "measure.hpp"
 #include "protocol_runs.hpp"
@@ -11,13 +12,11 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <cstdio>
-#include <fstream>
 #include <optional>
-#include <stdexcept>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace {
@@ -26,14 +25,10 @@ using namespace bench;
 
 bool quick = false;
 
-struct figure {
-  std::string what, measured, to_hold;
-  std::optional<bool> held;
-};
-std::vector<figure> figures;
+figure_table figures;
 
 void add(std::string what, std::string measured, std::string to_hold = "", std::optional<bool> held = {}) {
-  figures.push_back({std::move(what), std::move(measured), std::move(to_hold), held});
+  figures.add(std::move(what), std::move(measured), std::move(to_hold), held);
 }
 
 void forks() {
@@ -171,29 +166,6 @@ void recovery() {
       fmt::format("{:.2f}, {:.2f} heartbeats", median(lost), worst), "< 2 heartbeats", worst < 2);
 }
 
-void print_table() {
-  fmt::print("| figure | measured | to hold | |\n| --- | --- | --- | --- |\n");
-  for (const figure& f : figures)
-    fmt::print("| {} | {} | {} | {} |\n", f.what, f.measured, f.to_hold,
-               !f.held   ? ""
-               : *f.held ? "held"
-                         : "**not held**");
-}
-
-void write_json(const std::string& file) {
-  std::ofstream out(file);
-  out << "[\n";
-  for (const figure& f : figures)
-    out << fmt::format("  {{\"figure\": \"{}\", \"measured\": \"{}\", \"to_hold\": \"{}\", \"held\": {}}}{}\n", f.what,
-                       f.measured, f.to_hold,
-                       !f.held   ? "null"
-                       : *f.held ? "true"
-                                 : "false",
-                       &f == &figures.back() ? "" : ",");
-  out << "]\n";
-  if (!out.flush()) throw std::runtime_error("cannot write " + file);
-}
-
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -214,8 +186,7 @@ int main(int argc, char** argv) {
   overhead();
   protocol();
   recovery();
-  print_table();
-  if (!json.empty()) write_json(json);
-  const bool all_held = std::ranges::none_of(figures, [](const figure& f) { return f.held && !*f.held; });
-  return all_held || quick ? 0 : 1;
+  figures.print();
+  if (!json.empty()) figures.write_json(json);
+  return figures.all_held() || quick ? 0 : 1;
 }

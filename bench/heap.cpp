@@ -4,17 +4,13 @@
 /// transactions, both flushing by cache line. Measured in turns in one run: a Markdown table of ns for one allocation and
 /// its free, and of ratios.
 #include "measure.hpp"
+#include "obj_pool.hpp"
 #include "workbench.hpp"
 
 #include <fmt/format.h>
-#include <libpmemobj.h>
-#include <unistd.h>
 
 #include <array>
 #include <cstdlib>
-#include <filesystem>
-#include <stdexcept>
-#include <string>
 #include <string_view>
 #include <vector>
 
@@ -75,57 +71,41 @@ ppmm::step<int> make_and_free(ppmm::context& cx, std::uint64_t rounds) {
   return cx.tail(ppmm::task<free_all>(t, rounds));
 }
 
-/// A pool of libpmemobj's.
-class obj_pool {
+/// A pool of libpmemobj's, with places for a thousand objects.
+class obj_heap {
  public:
-  obj_pool() : file_(pool_folder() / fmt::format("bench-obj-{}.pool", getpid())) {
-    pool_ = pmemobj_create(file_.c_str(), "bench", std::size_t{256} << 20, 0600);
-    if (pool_ == nullptr) throw std::runtime_error(pmemobj_errormsg());
-    root_ = pmemobj_root(pool_, sizeof(PMEMoid) * 1000);
+  obj_heap() : pool_(std::size_t{256} << 20), root_(pmemobj_root(pool_.get(), sizeof(PMEMoid) * 1000)) {
+    if (OID_IS_NULL(root_)) obj_pool::fail();
   }
-  ~obj_pool() {
-    pmemobj_close(pool_);
-    std::filesystem::remove(file_);
-  }
-  obj_pool(const obj_pool&) = delete;
-  obj_pool& operator=(const obj_pool&) = delete;
 
   void atomic(std::size_t n) {
     for (std::size_t i = 0; i < n; ++i)
-      if (pmemobj_alloc(pool_, at(i), sizeof(object), 1, nullptr, nullptr) != 0) throw std::runtime_error(pmemobj_errormsg());
+      if (pmemobj_alloc(pool_.get(), at(i), sizeof(object), 1, nullptr, nullptr) != 0) obj_pool::fail();
     for (std::size_t i = 0; i < n; ++i) pmemobj_free(at(i));
   }
   void in_transactions(std::size_t n) {
-    for (std::size_t i = 0; i < n; i += batch) transaction([&] {
+    for (std::size_t i = 0; i < n; i += batch) pool_.transaction([&] {
         for (std::size_t j = i; j < i + batch && j < n; ++j) *at(j) = pmemobj_tx_alloc(sizeof(object), 1);
       });
-    for (std::size_t i = 0; i < n; i += batch) transaction([&] {
+    for (std::size_t i = 0; i < n; i += batch) pool_.transaction([&] {
         for (std::size_t j = i; j < i + batch && j < n; ++j) pmemobj_tx_free(*at(j));
       });
   }
 
  private:
-  template <class Body>
-  void transaction(Body body) {
-    if (pmemobj_tx_begin(pool_, nullptr, TX_PARAM_NONE) != 0) throw std::runtime_error(pmemobj_errormsg());
-    body();
-    pmemobj_tx_commit();
-    static_cast<void>(pmemobj_tx_end());
-  }
   PMEMoid* at(std::size_t i) { return static_cast<PMEMoid*>(pmemobj_direct(root_)) + i; }
 
-  std::filesystem::path file_;
-  PMEMobjpool* pool_;
-  PMEMoid root_{};
+  obj_pool pool_;
+  PMEMoid root_;
 };
 
 }  // namespace
 
 int main(int argc, char** argv) {
   const bool quick = argc > 1 && std::string_view(argv[1]) == "--quick";
-  setenv("PMEM_IS_PMEM_FORCE", "1", 1);  // libpmemobj flushes lines, as level `emulated` does
+  obj_pool::flush_lines_everywhere();
   workbench w(ppmm::durability::emulated);
-  obj_pool obj;
+  obj_heap obj;
   const std::uint64_t n = quick ? 100'000 : 1'000'000, rounds = n / 1000;
   std::vector<void*> pointers(1000);
 

@@ -1,8 +1,15 @@
 #include "kernels.hpp"
 
+#include "measure.hpp"
+
 #include <ppmm/algo/algo.hpp>
 
+#include <tbb/blocked_range.h>
+#include <tbb/blocked_range2d.h>
+#include <tbb/enumerable_thread_specific.h>
+#include <tbb/parallel_for.h>
 #include <tbb/parallel_invoke.h>
+#include <tbb/parallel_scan.h>
 
 #include <algorithm>
 #include <bit>
@@ -43,18 +50,6 @@ ppmm::step<long> fib(ppmm::context& cx, int n) {
 // ----------------------------------------------------------------------------------------------------------
 
 namespace {
-
-/// The rows filled so far, as what they attack in the next row: a bit a column.
-struct board {
-  std::uint32_t all;                               // columns of the board
-  std::uint32_t columns = 0, left = 0, right = 0;  // attacked straight down and on the two diagonals
-
-  std::uint32_t free() const { return all & ~(columns | left | right); }
-  board with(std::uint32_t queen) const {
-    return {all, columns | queen, (left | queen) << 1 & all, (right | queen) >> 1};
-  }
-};
-board empty_board(int n) { return {(1u << n) - 1}; }
 
 // The queen of the next row stands on one of the candidates: the first, or one of the others.
 [[gnu::noipa, gnu::optimize("no-optimize-sibling-calls")]] long place_calls(board b, std::uint32_t candidates) {
@@ -104,9 +99,9 @@ ppmm::step<std::uint64_t> sum(ppmm::context& cx, ppmm::in<std::uint64_t> from) {
   return ppmm::reduce(cx, 0, from.size(), std::uint64_t{0}, part, std::plus<>());
 }
 
-void scatter(std::span<std::uint64_t> numbers) {
+void scatter(numbers to) {
   std::uint64_t state = 1;
-  for (std::uint64_t& n : numbers) {  // xorshift64 (Marsaglia, 2003)
+  for (std::uint64_t& n : to) {  // xorshift64 (Marsaglia, 2003)
     state ^= state << 13;
     state ^= state >> 7;
     state ^= state << 17;
@@ -114,11 +109,78 @@ void scatter(std::span<std::uint64_t> numbers) {
   }
 }
 
-void sort_std(std::span<std::uint64_t> numbers) { std::sort(numbers.begin(), numbers.end()); }
-void sort_stable_std(std::span<std::uint64_t> numbers) { std::stable_sort(numbers.begin(), numbers.end()); }
-void sort_par(std::span<std::uint64_t> numbers) { std::sort(std::execution::par, numbers.begin(), numbers.end()); }
-ppmm::step<void> sort(ppmm::context& cx, ppmm::out<std::uint64_t> numbers, ppmm::out<std::uint64_t> scratch) {
-  return ppmm::sort(cx, numbers, scratch, std::less<>());
+void sort_std(numbers data) { std::sort(data.begin(), data.end()); }
+void sort_stable_std(numbers data) { std::stable_sort(data.begin(), data.end()); }
+void sort_par(numbers data) { std::sort(std::execution::par, data.begin(), data.end()); }
+ppmm::step<void> sort(ppmm::context& cx, ppmm::out<std::uint64_t> data, ppmm::out<std::uint64_t> scratch) {
+  return ppmm::sort(cx, data, scratch, std::less<>());
+}
+
+// ---- with oneTBB
+// -----------------------------------------------------------------------------------------------------
+
+namespace {
+
+using range = tbb::blocked_range<std::size_t>;
+
+template <bool inclusive>
+void scan_tbb(std::span<const std::uint64_t> from, numbers to) {
+  keep(tbb::parallel_scan(
+      range(0, from.size()), std::uint64_t{0},
+      [&](const range& r, std::uint64_t s, bool final) {
+        if (!final) return std::accumulate(&from[r.begin()], &from[r.begin()] + r.size(), s);
+        for (std::size_t i = r.begin(); i < r.end(); ++i) {
+          if (!inclusive) to[i] = s;
+          s += from[i];
+          if (inclusive) to[i] = s;
+        }
+        return s;
+      },
+      std::plus<>()));
+}
+
+void count(std::span<const std::uint64_t> from, bucket_counts& to) {
+  for (const std::uint64_t x : from) ++to[bucket_of(x)];
+}
+
+}  // namespace
+
+void inclusive_scan_tbb(std::span<const std::uint64_t> from, numbers to) { scan_tbb<true>(from, to); }
+void exclusive_scan_tbb(std::span<const std::uint64_t> from, numbers to) { scan_tbb<false>(from, to); }
+
+bucket_counts histogram_serial(std::span<const std::uint64_t> from) {
+  bucket_counts all{};
+  count(from, all);
+  return all;
+}
+
+bucket_counts histogram_tbb(std::span<const std::uint64_t> from) {
+  tbb::enumerable_thread_specific<bucket_counts> by_thread;
+  tbb::parallel_for(range(0, from.size()),
+                    [&](const range& r) { count(from.subspan(r.begin(), r.size()), by_thread.local()); });
+  bucket_counts all{};
+  for (const bucket_counts& c : by_thread)
+    for (std::size_t k = 0; k < c.size(); ++k) all[k] += c[k];
+  return all;
+}
+
+void multiply_tile(const matrices& m, std::size_t row, std::size_t column) {
+  using ppmm::detail::tile_side;
+  const std::size_t i = row * tile_side, j = column * tile_side;
+  ppmm::detail::multiply_tile(tile_side, tile_side, m.side, {m.a + i * m.side, m.side}, {m.b + j, m.side}, {},
+                              {m.c + i * m.side + j, m.side});
+}
+
+void multiply_tiles(const matrices& m) {
+  for (std::size_t i = 0; i < m.tiles(); ++i)
+    for (std::size_t j = 0; j < m.tiles(); ++j) multiply_tile(m, i, j);
+}
+
+void multiply_tiles_tbb(const matrices& m) {
+  tbb::parallel_for(tbb::blocked_range2d<std::size_t>(0, m.tiles(), 0, m.tiles()), [&](const auto& r) {
+    for (std::size_t i = r.rows().begin(); i < r.rows().end(); ++i)
+      for (std::size_t j = r.cols().begin(); j < r.cols().end(); ++j) multiply_tile(m, i, j);
+  });
 }
 
 }  // namespace bench
