@@ -16,3 +16,10 @@ fail() {
   echo "FAILED: $*" >&2
   exit 1
 }
+
+# command… | says PATTERN: does it? Reads all of it: `grep -q` ends at the first match, and whoever still writes dies of that.
+says() {
+  local all
+  all=$(cat)
+  grep -q -- "$1" <<< "$all"
+}

@@ -63,7 +63,7 @@ class Algorithm : public ::testing::TestWithParam<way> {
     how.workers = GetParam().workers;
     how.pin = false;  // the tests run side by side
     how.commit_every_task = GetParam().every_task;
-    how.soft_fault_rate = GetParam().soft_fault_rate;
+    how.soft_fault_rate = GetParam().soft_fault_rate * fault_scale_;
     how.fault_seed = seed();
     how.heartbeat = std::chrono::microseconds(20);
     how.region = region_bytes;
@@ -102,6 +102,8 @@ class Algorithm : public ::testing::TestWithParam<way> {
   }
 
   run_statistics statistics_;
+  /// Of the soft faults' rate: a capsule of C accesses is begun e^(fC) times on average, for C much above 1/f for ever.
+  double fault_scale_ = 1;
 
  private:
   static std::filesystem::path file() {

@@ -313,6 +313,7 @@ TEST_P(Algorithms, GroupBy) {
 
 /// Tiles in the middle of larger matrices, of all shapes; with numbers that add up exactly.
 TEST_P(Algorithms, Matmul) {
+  fault_scale_ = 0.2;  // a turn goes through a thousand rows
   struct shape {
     std::size_t m, k, n;
   };

@@ -39,7 +39,7 @@ class fake_medium {
     place_.control = reinterpret_cast<detail::heap_control*>(memory_);
     auto* table = reinterpret_cast<detail::chunk_entry*>(memory_ + sizeof(detail::heap_control));
     if (sizeof(detail::heap_control) + chunks * sizeof(detail::chunk_entry) > areas_at) throw std::logic_error("too many chunks");
-    place_.ranges.push_back({1, chunks + 1, chunks + 1, table});
+    place_.ranges.push_back({1, chunks + 1, chunks + 1, 0, table});
   }
   ~fake_medium() { std::free(memory_); }
   fake_medium(const fake_medium&) = delete;

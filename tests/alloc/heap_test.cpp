@@ -11,7 +11,7 @@ namespace {
 using namespace detail;
 
 struct one_worker {
-  one_worker(fake_medium& m, std::uint64_t serial) : p(m.get()), h(m.place(), m.get(), serial), a(h, 0, p), area(m.areas(0)) {}
+  one_worker(fake_medium& m, std::uint64_t serial) : p(m.get()), h(m.place(), m.get(), serial, shared), books(shared.make<arena_books>()), a(h, 0, 0, *books, p), area(m.areas(0)) {}
   void commit() {
     if (a.write_list(area[(sequence + 1) & 1], sequence + 1)) p.fence();
     ++sequence;
@@ -22,7 +22,9 @@ struct one_worker {
     return bytes > max_block_bytes ? a.allocate_extent(bytes, {}) : a.allocate(size_class_for(bytes), {});
   }
   persister p;
+  commons shared;
   heap h;
+  shared_object<arena_books> books;
   arena a;
   redo_area* area;
   std::uint64_t sequence = 0;
@@ -69,7 +71,7 @@ TEST(HeapAlone, ListsHaveRoomInAFullPool) {
     if (!full_before) {
       EXPECT_FALSE(later.a.is_full());
     }
-    while (later.h.chunks().take_high() != no_chunk) {
+    while (later.h.chunks().take_high(0) != no_chunk) {
     }
     std::size_t noted = 0;
     while (noted < all.size() && !later.a.is_full()) later.a.free(all[noted++], {});

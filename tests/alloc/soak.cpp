@@ -39,6 +39,7 @@ class soak {
   struct worker {
     unsigned index = 0;
     std::unique_ptr<persister> pers;
+    shared_object<arena_books> books;
     std::unique_ptr<arena> heap;
     std::uint64_t sequence = 0;  // of the record that counts
     bool has_list = false;
@@ -94,7 +95,7 @@ class soak {
 
   void begin_job() {
     persister p(memory_.get());
-    heap(memory_.place(), memory_.get(), serial_).begin_job(p);
+    heap(memory_.place(), memory_.get(), serial_, commons_).begin_job(p);
   }
   std::uint64_t operations() const { return allocations_ + frees_; }
   /// After a crash there is none for a while: for as many operations on average as were asked for.
@@ -105,11 +106,13 @@ class soak {
   }
 
   void start() {
-    heap_ = std::make_unique<heap>(memory_.place(), memory_.get(), serial_);
+    heap_ = std::make_unique<heap>(memory_.place(), memory_.get(), serial_, commons_);
     for (worker& w : workers_) {
       w.index = static_cast<unsigned>(&w - workers_.data());
       w.pers = std::make_unique<persister>(memory_.get());
-      w.heap = std::make_unique<arena>(*heap_, w.index, *w.pers);
+      w.heap.reset();
+      w.books = commons_.make<arena_books>();
+      w.heap = std::make_unique<arena>(*heap_, w.index, 0, *w.books, *w.pers);
       w.unfenced = false;
       w.allocated.clear();
       w.freed.clear();
@@ -144,7 +147,7 @@ class soak {
   }
 
   void compare() {
-    heap h(memory_.place(), memory_.get(), serial_);
+    heap h(memory_.place(), memory_.get(), serial_, commons_);
     const chunk_space& chunks = h.chunks();
     std::uint64_t allocated = 0;
     for (std::uint32_t c = 1; c < memory_.place().numbers; ++c)
@@ -266,7 +269,7 @@ class soak {
       return;
     }
     if (stacks_.size() > 8) return;
-    const std::uint32_t c = heap_->chunks().take_high();
+    const std::uint32_t c = heap_->chunks().take_high(0);
     if (c == no_chunk) return;
     stacks_.push_back(c);
     auto* at = memory_.place().address(c);
@@ -306,6 +309,7 @@ class soak {
   std::mt19937_64 dice_;
   fake_medium memory_;
   std::uint64_t serial_ = 1;
+  commons commons_;
   std::unique_ptr<heap> heap_;
   std::vector<worker> workers_;
   std::vector<block> live_;         // by records that count

@@ -32,7 +32,11 @@ explorer* the_explorer = nullptr;  // for the signal handler
 std::string the_scenario;
 int when_wrong = 1;
 
-std::string again(const std::string& name, const std::vector<run_step>& path) { return fmt::format("explore --scenario {} --replay '{}'", name, to_text(path)); }
+unsigned parts_of_pool = 1;
+
+std::string again(const std::string& name, const std::vector<run_step>& path) {
+  return fmt::format("explore {}--scenario {} --replay '{}'", parts_of_pool > 1 ? fmt::format("--parts {} ", parts_of_pool) : std::string(), name, to_text(path));
+}
 
 /// The process dies in the runtime: say in which case, then die.
 void dying(int number) {
@@ -148,7 +152,7 @@ int main(const options& o) {
       fmt::print(stderr, "explore: there is no scenario \"{}\"; --list tells what there is\n", name);
       return 2;
     }
-  explorer e(fmt::format("/dev/shm/explore-{}.pool", getpid()));
+  explorer e(fmt::format("/dev/shm/explore-{}.pool", getpid()), parts_of_pool);
   the_explorer = &e;
   e.looked_for.missing_flushes = !o.outcomes_only;
   for (const int n : {SIGSEGV, SIGBUS, SIGABRT, SIGFPE, SIGILL}) std::signal(n, dying);
@@ -184,6 +188,7 @@ int main(int argc, char** argv) {
   app.add_option("--seed", o.limits.seed)->capture_default_str();
   app.add_option("--minutes", o.minutes, "random walks through larger jobs, for so long");
   app.add_option("--replay", o.path, "repeat this case");
+  app.add_option("--parts", ppmm::test::parts_of_pool, "files of the pool: workers and their memory are in all of them")->check(CLI::Range(1, 16));
   app.add_option("--keep", o.keep, "folder for the pool of a failing case")->check(CLI::ExistingDirectory)->capture_default_str();
   app.add_flag("--expect-wrong", o.expect_wrong, "there is a planted fault: status 0 if it is found");
   app.add_flag("--outcomes-only", o.outcomes_only, "do not look for flushes that are missing: what they lead to must show");

@@ -67,7 +67,7 @@ std::vector<run_step> parse_path(const std::string& text) {
   return path;
 }
 
-explorer::explorer(std::filesystem::path file) : file_(std::move(file)) {
+explorer::explorer(std::filesystem::path file, unsigned parts) : file_(std::move(file)), parts_(parts) {
   make_pool();
   static_cast<void>(detail::ticks_per_ns());  // while the clock goes
   detail::stopped_clock = &clock_;
@@ -78,16 +78,23 @@ explorer::~explorer() {
   pool_.reset();
   detail::stopped_clock = nullptr;
   std::error_code ignored;
-  std::filesystem::remove(file_, ignored);
+  for (unsigned i = 0; i < parts_; ++i) std::filesystem::remove(part(file_, i), ignored);
 }
 
 void explorer::make_pool() {
   pool_.reset();
-  std::filesystem::remove(file_);
-  pool_.emplace(pool::create(file_, {.size = pool::min_size, .max_workers = most_workers, .sparse = true, .level = durability::process}));
+  pool_options how{.size = pool::min_size, .max_workers = most_workers, .sparse = true, .level = durability::process};
+  how.spacing = parts_ > 1 ? pool::min_size + (std::uint64_t{2} << 20) : 0;  // the model has a table by address
+  for (unsigned i = 0; i < parts_; ++i) {
+    std::filesystem::remove(part(file_, i));
+    if (i > 0) how.further_parts.push_back({part(file_, i)});
+  }
+  pool_.emplace(pool::create(file_, how));
 }
 
-void explorer::keep(const std::filesystem::path& to) const { std::filesystem::copy_file(file_, to, std::filesystem::copy_options::overwrite_existing); }
+void explorer::keep(const std::filesystem::path& to) const {
+  for (unsigned i = 0; i < parts_; ++i) std::filesystem::copy_file(part(file_, i), part(to, i), std::filesystem::copy_options::overwrite_existing);
+}
 
 /// Of an address, without its number: what the books of flushes are kept by.
 std::string explorer::kind_of(std::uintptr_t line) const {
@@ -114,7 +121,7 @@ explorer::node explorer::begin(const scenario& s) {
     medium_->ignore(&img.worker(i).live_when, line_size);
     medium_->mark_shared(&img.worker(i).owner, sizeof img.worker(i).owner);
   }
-  medium_->mark_shared(&img.slot(0), img.slots() * sizeof(detail::exposure_slot));
+  for (std::uint32_t i = 0; i < img.slots(); ++i) medium_->mark_shared(&img.slot(i), sizeof(detail::exposure_slot));
   for (const detail::heap_place::range& r : img.chunk_ranges()) medium_->mark_shared(r.table, (r.end - r.first) * sizeof(detail::chunk_entry));
   medium_->on_unneeded_flush([this](std::uintptr_t line) {
     if (fibers_.in_run()) ++looked_for.unneeded_flushes[kind_of(line)];

@@ -64,7 +64,8 @@ struct reports {
 class explorer {
  public:
   /// The pool file is made anew and removed at the end.
-  explicit explorer(std::filesystem::path file);
+  /// `parts`: files of it.
+  explicit explorer(std::filesystem::path file, unsigned parts = 1);
   ~explorer();
 
   /// All images within the bounds. Throws wrong.
@@ -88,6 +89,7 @@ class explorer {
     std::vector<run_step> path;
   };
   void make_pool();
+  std::filesystem::path part(const std::filesystem::path& of, unsigned i) const { return of.string() + (i == 0 ? "" : "." + std::to_string(i)); }
   node begin(const scenario& s);
   node cut_short(std::uint64_t event, bool killed);
   void tell_records(const std::string& when);
@@ -100,6 +102,7 @@ class explorer {
   bool next_choices(run_step& how) const;
 
   std::filesystem::path file_;
+  unsigned parts_;
   std::optional<pool> pool_;
   std::optional<simulated_medium> medium_;
   fiber_runner fibers_;

@@ -59,7 +59,7 @@ class fiber_runner final : public ppmm::detail::runner {
     bodies_.clear();
   }
 
-  void pause() override {
+  void pause(unsigned /*rounds*/ = 0) override {
     if (held_ != nobody && ++pauses_while_held_ > 30 * alive_.size()) held_ = nobody;
     if (++pauses_ > 20'000 && on_stuck_) {
       pauses_ = 0;

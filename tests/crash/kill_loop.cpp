@@ -1,7 +1,10 @@
 /// Kills a job with SIGKILL at random instants, over and over, and compares its answer with a serial program's.
 ///
 ///   kill_loop [--job fib|tree|deep|squares|sort|heap|algo] [--kills N] [--workers N] [--level process|emulated] [--soft RATE]
-///             [--every-task] [--seed S] [--pool FILE]
+///             [--every-task] [--parts N] [--seed S] [--pool FILE] [--storm MS]
+///
+/// With --storm the workers are processes: one of them after another is killed, and now and then the coordinator, after which
+/// the next one finds orphans at work. Up to MS milliseconds pass between two kills.
 ///
 /// The parent starts itself as a child that runs the job, waits for a random time, kills it, and starts it again, until
 /// it has killed often enough and the job under way is done; each done job is followed by another with other arguments.
@@ -11,12 +14,15 @@
 
 #include <CLI/CLI.hpp>  // App
 #include <fcntl.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <csignal>
 #include <filesystem>
+#include <fstream>
 #include <iostream>
 #include <thread>
 #include <vector>
@@ -26,11 +32,12 @@ namespace {
 
 struct options {
   std::string job = "fib", level = "emulated", pool;
-  unsigned kills = 200, workers = 2;
+  unsigned kills = 200, workers = 2, parts = 1;
   double soft = 0;
   bool every_task = false, child = false;
   std::uint64_t seed = 0, number = 0, value = 0, units = 0;
   unsigned patience_ms = 40;
+  double storm_ms = 0;
 };
 
 struct answer {
@@ -111,6 +118,7 @@ answer run_job(pool& p, const options& o) {
   r.commit_every_task = o.every_task;
   r.region = o.job == "squares" || o.job == "sort" ? region_bytes : 0;
   r.statistics = &s;
+  if (o.storm_ms > 0) r.workers_as = worker_kind::processes;
   answer a;
   if (o.job == "fib")
     a.value = static_cast<std::uint64_t>(run(p, name, task<fib>(fib_argument(o.number)), r));
@@ -145,6 +153,7 @@ answer run_job(pool& p, const options& o) {
 int child(const options& o) {
   pool_options how;
   how.size = std::size_t{160} << 20;
+  for (unsigned i = 1; i < o.parts; ++i) how.further_parts.push_back({o.pool + "." + std::to_string(i)});
   how.sparse = true;
   how.level = o.level == "process" ? durability::process : durability::emulated;
   pool p = pool::open_or_create(o.pool, how);
@@ -162,6 +171,7 @@ pid_t start(const options& o, const answer& e, unsigned workers, std::uint64_t s
   std::vector<std::string> words = {"kill_loop", "--child",    "--job",  o.job,  "--workers", std::to_string(workers), "--level", o.level, "--soft", std::to_string(o.soft),
                                     "--seed",    std::to_string(seed), "--pool", o.pool, "--number",  std::to_string(o.number), "--value", std::to_string(e.value), "--units", std::to_string(e.units)};
   if (o.every_task) words.emplace_back("--every-task");
+  words.insert(words.end(), {"--parts", std::to_string(o.parts), "--storm", std::to_string(o.storm_ms)});
   std::vector<char*> arguments;
   for (std::string& w : words) arguments.push_back(w.data());
   arguments.push_back(nullptr);
@@ -173,13 +183,92 @@ pid_t start(const options& o, const answer& e, unsigned workers, std::uint64_t s
   return pid;
 }
 
+// ---- a storm
+
+std::vector<pid_t> children_of_process(pid_t pid) {
+  std::ifstream list("/proc/" + std::to_string(pid) + "/task/" + std::to_string(pid) + "/children");
+  return {std::istream_iterator<pid_t>(list), {}};
+}
+
+pid_t parent_of(pid_t pid) {
+  std::ifstream stat("/proc/" + std::to_string(pid) + "/stat");
+  std::string line;
+  std::getline(stat, line);
+  std::istringstream rest(line.substr(std::min(line.size(), line.rfind(')') + 2)));
+  char state = 0;
+  pid_t ppid = 0;
+  rest >> state >> ppid;
+  return ppid;
+}
+
+/// It calls itself a worker: what else a process may have for children (a sanitizer's) is left alone.
+bool is_worker(pid_t pid) {
+  std::ifstream comm("/proc/" + std::to_string(pid) + "/comm");
+  std::string name;
+  std::getline(comm, name);
+  return name.starts_with("ppmm worker");
+}
+
+/// Kills a worker of the coordinator's, or an orphan, which is ours by now (PR_SET_CHILD_SUBREAPER). False: there is none, or
+/// it has just ended.
+bool kill_a_worker(pid_t coordinator, std::mt19937_64& dice) {
+  std::vector<std::pair<pid_t, pid_t>> workers;  // and their parents
+  for (const pid_t parent : {coordinator, getpid()})
+    for (const pid_t pid : children_of_process(parent))
+      if (pid != coordinator && is_worker(pid)) workers.emplace_back(pid, parent);
+  if (workers.empty()) return false;
+  const auto [pid, parent] = workers[dice() % workers.size()];
+  const int fd = static_cast<int>(syscall(SYS_pidfd_open, pid, 0));
+  const bool killed = fd >= 0 && parent_of(pid) == parent && syscall(SYS_pidfd_send_signal, fd, SIGKILL, nullptr, 0) == 0;
+  if (fd >= 0) close(fd);
+  return killed;
+}
+
+/// One run of a job under a storm that stops after `most` kills; how many there were. `status` is the coordinator's.
+unsigned run_in_storm(const options& o, const answer& e, unsigned most, std::mt19937_64& dice, int& status) {
+  const pid_t coordinator = start(o, e, 1 + static_cast<unsigned>(dice() % o.workers), dice());
+  unsigned kills = 0;
+  for (;;) {
+    std::this_thread::sleep_for(std::chrono::duration<double, std::milli>(o.storm_ms * std::uniform_real_distribution<>()(dice)));
+    siginfo_t ended{};
+    waitid(P_PID, static_cast<id_t>(coordinator), &ended, WEXITED | WNOWAIT | WNOHANG);
+    if (ended.si_pid != 0) break;
+    if (kills < most) {
+      if (dice() % 50 == 0)
+        kills += kill(coordinator, SIGKILL) == 0 ? 1u : 0u;
+      else
+        kills += kill_a_worker(coordinator, dice) ? 1u : 0u;
+    }
+    for (const pid_t pid : children_of_process(getpid()))
+      if (pid != coordinator) waitpid(pid, nullptr, WNOHANG);
+  }
+  waitpid(coordinator, &status, 0);
+  return kills;
+}
+
 int parent(options o) {
+  prctl(PR_SET_CHILD_SUBREAPER, 1);
   std::mt19937_64 dice(o.seed);
   std::cout << "kill_loop --job " << o.job << " --workers " << o.workers << " --level " << o.level << " --soft " << o.soft << " --seed " << o.seed << std::endl;
   unsigned kills = 0, jobs = 0;
   answer e = expected(o);
   bool in_the_middle = false;  // of a job: the last one is run to its end
   while (kills < o.kills || in_the_middle) {
+    int status = 0;
+    if (o.storm_ms > 0) {
+      kills += run_in_storm(o, e, o.kills - std::min(kills, o.kills), dice, status);
+      in_the_middle = true;
+      if (WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL) continue;
+      if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
+        std::cout << "FAILED after " << kills << " kills in job " << o.number << ", status " << status << "; the pool is kept: " << o.pool << std::endl;
+        return 1;
+      }
+      ++jobs;
+      ++o.number;
+      e = expected(o);
+      in_the_middle = false;
+      continue;
+    }
     const bool spare = kills >= o.kills;
     const pid_t pid = start(o, e, 1 + static_cast<unsigned>(dice() % o.workers), dice());
     in_the_middle = true;
@@ -188,7 +277,6 @@ int parent(options o) {
       std::this_thread::sleep_for(wait);
       if (!ended && !spare) kill(pid, SIGKILL);
     });
-    int status = 0;
     // Not reaped before the killer is through: the pid stays the child's.
     siginfo_t info{};
     waitid(P_PID, static_cast<id_t>(pid), &info, WEXITED | WNOWAIT);
@@ -209,6 +297,7 @@ int parent(options o) {
   }
   std::cout << kills << " kills, " << jobs << " jobs done, no wrong answer" << std::endl;
   std::filesystem::remove(o.pool);
+  for (unsigned i = 1; i < o.parts; ++i) std::filesystem::remove(o.pool + "." + std::to_string(i));
   return 0;
 }
 
@@ -224,9 +313,11 @@ int main(int argc, char** argv) {
   app.add_option("--level", o.level)->check(CLI::IsMember({"process", "emulated"}));
   app.add_option("--soft", o.soft, "soft fault rate")->check(CLI::Range(0.0, 0.1));
   app.add_flag("--every-task", o.every_task);
+  app.add_option("--parts", o.parts, "files of the pool")->check(CLI::Range(1, 16));
   app.add_option("--seed", o.seed);
   app.add_option("--pool", o.pool);
   app.add_option("--patience", o.patience_ms, "milliseconds a life lasts at most");
+  app.add_option("--storm", o.storm_ms, "worker processes, killed so many milliseconds apart at most")->check(CLI::Range(0.0, 1e6));
   app.add_option("--number", o.number)->group("");
   app.add_option("--value", o.value)->group("");
   app.add_option("--units", o.units)->group("");

@@ -175,8 +175,8 @@ plant(robbed_units_forgotten adopt.cpp
   FROM "progress_ += r.progress;"
   TO "progress_ += 0;")
 plant(robbed_slot_entered recover.cpp
-  FROM "with_strand[i] == first_choice && !found.being_robbed(i) &&"
-  TO "with_strand[i] == first_choice &&"
+  FROM "|| found.being_robbed(i) ||"
+  TO "||"
   SCENARIOS graves steal)
 
 # --- the end
@@ -274,17 +274,22 @@ plant(not_undone_at_robbing adopt.cpp
 plant(undone_without_record worker.cpp
   FROM "if (roll_back(slot_, team_.img, own.sequence, persister_)) persist_record(own);"
   TO "roll_back(slot_, team_.img, own.sequence, persister_);"
-  SCENARIOS update update-graves)
+  SCENARIOS update-joins)
+plant(slot_freed_by_the_same_arrive_again commit.cpp
+  FROM "r.kind == record_kind::arrive && r.exposed().slot == s"
+  TO "r.kind == record_kind::arrive && s == no_chunk"
+  SCENARIOS update-joins
+  ARGS --depth 0 --schedules 2000)
 
 # --- algorithms
 
 plant(turn_begins_behind_itself algo/for_each.hpp
-  FROM "      if (!cx.turn(rest, [&] { next.measure([&] { body(cx, rest.lo, end); }); })) return step<void>::detached();\n      rest.lo = end;"
-  TO "      const std::size_t from = rest.lo;\n      rest.lo = end;\n      if (!cx.turn(rest, [&] { next.measure([&] { body(cx, from, end); }); })) return step<void>::detached();"
+  FROM "      if (!cx.safe_point(rest)) return step<void>::detached();\n"
+  TO "      for_each_loop behind = rest;\n      behind.lo += std::min(rest.turn.elements(), rest.hi - rest.lo);\n      if (!cx.safe_point(behind)) return step<void>::detached();\n"
   SCENARIOS map)
 plant(turn_begins_at_the_first algo/merge.hpp
-  FROM "if (!cx.turn(rest, body))"
-  TO "if (!cx.turn(*this, body))"
+  FROM "if (!cx.safe_point(rest))"
+  TO "if (!cx.safe_point(*this))"
   SCENARIOS merge)
 plant(stolen_half_forgets_what_is_before algo/scan.hpp
   FROM "sum_before_blocks(cx, parts, sums, known, before);"
@@ -302,3 +307,7 @@ plant(leaf_sorted_in_place algo/sort.hpp
   FROM "    const std::span<T> to = cx.write(scratch);\n"
   TO "    std::stable_sort(const_cast<T*>(from.data()), const_cast<T*>(from.data()) + from.size(), less);\n    const std::span<T> to = cx.write(scratch);\n"
   SCENARIOS sort)
+plant(done_overwritten_by_the_next_grave adopt.cpp
+  FROM "if (p || team_.books->finished) return p;"
+  TO "if (p) return p;"
+  SCENARIOS update-graves)

@@ -102,7 +102,7 @@ out<T> all(pool& p) {
   return {reinterpret_cast<T*>(region_of(p, array_bytes).data()), elements};
 }
 
-/// Writes squares in a loop, which splits while a worker is idle.
+/// Writes squares in a loop, which splits when a thief has asked.
 step<word> a_loop(context& cx, out<word> to) {
   return cx.call([to](context& c) {
              return for_each(c, 0, to.size(), [to](context& d, std::size_t lo, std::size_t hi) {
@@ -336,6 +336,33 @@ bool update_right(std::span<const std::byte> region) {
   return true;
 }
 
+/// Rounds over four elements, each forked off again. What goes on after a round has perhaps claimed its join, and changes an
+/// element in place before it exposes anything: then its slot is in use and its log is not empty.
+step<void> change_each(context& cx, inout<word> v, word by) {
+  if (v.size() == 1) return change(cx, v, by);
+  const std::size_t half = v.size() / 2;
+  cx.commit_next();
+  return cx.fork(task<change_each>(v.first(half), by), task<change_each>(v.drop(half), by)).then([](context&) -> step<void> { return {}; });
+}
+step<word> some_rounds(context& cx, inout<word> v, word rounds) {
+  if (rounds == 0) return cx.read(v.as_in())[0];
+  return cx.call(task<change_each>(v, rounds)).then([v, rounds](context& c) {
+    c.update(v.first(1))[0] += rounds;
+    return c.tail(task<some_rounds>(v, rounds - 1));
+  });
+}
+word after_rounds(word i) {
+  word w = i + 1;
+  for (word round = 3; round > 0; --round) w = w * round + 1 + (i == 0 ? round : 0);
+  return w;
+}
+bool rounds_right(std::span<const std::byte> region) {
+  const auto* w = reinterpret_cast<const word*>(region.data());
+  for (word i = 0; i < 16; ++i)
+    if (w[i] != (i < 4 ? after_rounds(i) : i + 1)) return false;
+  return true;
+}
+
 /// Nodes go into the first free cell of a row: each cell from none to a node, once.
 struct list_node {
   word value, unused;
@@ -454,6 +481,11 @@ const std::vector<scenario>& scenarios() {
                  .run = [](pool& p, const run_options& o) { return run(p, job_name, task<an_update>(all<word>(p)), o); }, .prepare = update_prepare,
                  .right = update_right,
                  .covered = [](const coverage& c) { return c.steals > 0 && c.robberies > 0 && c.soft_faults > 0; }});
+    s.push_back({.name = "update-joins", .about = "rounds of changes in place, by workers that claim joins and lose their memory", .workers = 2, .every_task = false,
+                 .soft = 0.04, .region = array_bytes, .expected = {after_rounds(0), 12},
+                 .run = [](pool& p, const run_options& o) { return run(p, job_name, task<some_rounds>(inout<word>(all<word>(p).address(), 4), word{3}), o); },
+                 .prepare = update_prepare, .right = rounds_right,
+                 .covered = [](const coverage& c) { return c.steals > 0 && c.soft_faults > 0 && c.left_claims > 0 && c.right_claims > 0; }});
     s.push_back({.name = "cells", .about = "shared cells that two strands try to fill", .workers = 2, .region = array_bytes, .blocks = 2, .expected = {208, 2},
                  .run = [](pool& p, const run_options& o) { return run(p, job_name, task<some_cells>(all<word>(p)), o); },
                  .covered = [](const coverage& c) { return c.steals > 0; }});

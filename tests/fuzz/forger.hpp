@@ -35,7 +35,8 @@ class forger {
     slots_ = reinterpret_cast<detail::exposure_slot*>(memory + plane + scene_workers * sizeof(detail::worker_slot));
     // Where things are is asked with the pool's own addresses.
     const std::span<std::byte> segment(reinterpret_cast<std::byte*>(base_address + plane), root_->segments[0].size);
-    place_ = detail::heap_place_in(reinterpret_cast<std::byte*>(base_address), root_->file_size, std::span(&segment, 1), scene_workers);
+    const detail::part_segments part(&segment, 1);
+    place_ = detail::heap_place_in(reinterpret_cast<std::byte*>(base_address), root_->file_size, std::span(&part, 1), scene_workers);
     chunks_ = reinterpret_cast<std::uint64_t>(place_.address(place_.ranges[0].first)) - base_address;
     table_ = reinterpret_cast<detail::chunk_entry*>(here(place_.ranges[0].table));
     control_ = reinterpret_cast<detail::heap_control*>(here(place_.control));

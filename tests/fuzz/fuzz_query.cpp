@@ -57,12 +57,13 @@ class indexed_pool {
     if (at == MAP_FAILED) finding("no mapping of the pool file");
     bytes_ = static_cast<std::byte*>(at);
     const pool_facts facts = inspect(file_.path()).facts.value();
-    base_address_ = facts.base_address;
+    base_address_ = facts.base_address();
     // Where things are is asked with the pool's own addresses.
     auto* const base = reinterpret_cast<std::byte*>(base_address_);
     std::vector<std::span<std::byte>> segments;
-    for (const auto& s : facts.segments) segments.emplace_back(base + s.offset, s.size);
-    place_ = detail::heap_place_in(base, facts.size, segments, facts.max_workers);
+    for (const auto& s : facts.parts[0].segments) segments.emplace_back(base + s.offset, s.size);
+    const detail::part_segments part(segments);
+    place_ = detail::heap_place_in(base, facts.size(), std::span(&part, 1), facts.max_workers);
     control_ = here<detail::heap_control>(reinterpret_cast<std::uint64_t>(place_.control));
     const std::array names = {tools::index_info_root,     tools::index_text_root,  tools::index_words_root,
                               tools::index_postings_root, tools::index_names_root, tools::index_files_root};

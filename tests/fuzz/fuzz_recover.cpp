@@ -41,7 +41,7 @@ outcome resume(pool& p, unsigned workers, unsigned options, bool stop_at_once) {
   } catch (const job_failed& e) {
     // What the tasks met in the heap; or the entry says that it had failed before.
     const std::string what = e.what();
-    const bool from_the_heap = std::ranges::any_of(std::array{"no pool can be so large", "cannot free", "not in the pool's data", "root"},
+    const bool from_the_heap = std::ranges::any_of(std::array{"no pool can be so large", "cannot free", "not in the pool's data", "as their type needs", "root"},
                                                    [&](const char* text) { return what.find(text) != std::string::npos; });
     if (!from_the_heap && !what.ends_with("(drop it to start anew)")) finding("the job failed", e.what());
     return {std::nullopt, e.what()};

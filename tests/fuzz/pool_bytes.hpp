@@ -145,7 +145,8 @@ class pool_bytes {
   /// All that scenes and patches write of the data plane: what stands there once, and the beginnings of some chunks.
   static std::array<range, 1 + forger::chunks_with_content> scene_ranges(std::uint64_t plane_address, std::uint64_t plane_bytes) {
     const std::span<std::byte> plane(reinterpret_cast<std::byte*>(plane_address), plane_bytes);
-    const auto place = detail::heap_place_in(plane.data(), plane_bytes, std::span(&plane, 1), scene_workers);
+    const detail::part_segments part(&plane, 1);
+    const auto place = detail::heap_place_in(plane.data(), plane_bytes, std::span(&part, 1), scene_workers);
     const std::uint64_t first = reinterpret_cast<std::uint64_t>(place.address(place.ranges[0].first)) - plane_address;
     std::array<range, 1 + forger::chunks_with_content> all{{{0, first}}};
     for (std::size_t k = 0; k < forger::chunks_with_content; ++k) all[k + 1] = {first + k * detail::chunk_bytes, forger::content_bytes};
@@ -204,6 +205,10 @@ class pool_bytes {
         static constexpr std::array<std::size_t, 12> fields = {0, 8, 12, 16, 24, 32, 36, 40, 48, 56, 64, 1064};
         const std::size_t at =
             p.field % 4 == 0 ? words(offsetof(layout::control_root, jobs)) : fields[p.extra % fields.size()];
+        if (p.field % 8 == 5) {  // a part's name
+          const std::size_t name = offsetof(layout::control_root, names) + p.extra % 2 * sizeof(layout::part_name);
+          return change(descriptor_.root_offset + name + p.value % sizeof(layout::part_name) / 8 * 8, p, p.value);
+        }
         return change(descriptor_.root_offset + at, p, p.value);
       }
       default:
@@ -238,7 +243,9 @@ class pool_bytes {
     }
     if ((flags & 8) == 0) {
       note(descriptor_.root_offset, offsetof(layout::control_root, jobs));
+      note(descriptor_.root_offset + offsetof(layout::control_root, names), sizeof(layout::control_root::names));
       root().checksum = detail::checksum_of(root());
+      for (layout::part_name& n : root().names) n.checksum = detail::checksum_of(n);
     }
     if ((flags & 16) == 0 && undo_at_ != 0) sum_undo(undo_at_);
     undo_at_ = 0;

@@ -172,6 +172,7 @@ INSTANTIATE_TEST_SUITE_P(Synthetic, Machine,
                                          machine{"package:1 l3:4 l2:4 core:1 pu:2", 1, 16, 32},  //
                                          machine{"node:2 l3:1 core:4 pu:2", 2, 8, 16},           //
                                          machine{"package:2 node:2 l3:1 core:8 pu:1", 4, 32, 32},
+                                         machine{"package:4 die:2 node:2 l2:3 core:2 pu:4", 16, 96, 384},
                                          machine{"node:8 l3:1 core:64 pu:2", 8, 512, 1024}),
                          [](const auto& of) { return "M" + std::to_string(of.index); });
 
@@ -194,6 +195,92 @@ TEST(Victims, GoFromTheCoreOverCachesAndNodeToTheOtherPackage) {
 TEST(Victims, AreOfThePlansTopologyOnly) {
   const worker_plan plan = topology::from_synthetic("core:8 pu:1").plan(8);
   EXPECT_THROW(topology::from_synthetic("core:2 pu:1").victims(plan, 7), topology_error);
+}
+
+using ppmm::numa::nearness;
+
+/// The order of victims is that of what is shared; the two are told by different ways through the tree.
+TEST_P(Machine, VictimsGoByWhatIsShared) {
+  const worker_plan plan = t.plan(m.pus, unit::smt_sibling);
+  for (const std::uint32_t thief : {0U, m.pus / 3, m.pus - 1}) {
+    nearness last = nearness::core;
+    for (const auto& group : t.victims(plan, thief))
+      for (const std::uint32_t victim : group) {
+        const nearness here = t.between(plan, thief, victim);
+        EXPECT_GE(here, last);
+        EXPECT_EQ(here, t.between(plan, victim, thief));
+        EXPECT_EQ(here == nearness::core, core_of(plan[thief], m) == core_of(plan[victim], m));
+        EXPECT_EQ(here <= nearness::node, plan[thief].node == plan[victim].node);
+        last = here;
+      }
+  }
+}
+
+TEST_P(Machine, NodesByDistanceAreAllOnceAndThisOneFirst) {
+  for (std::uint32_t node = 0; node < m.nodes; ++node) {
+    std::vector<std::uint32_t> nodes = t.by_distance(node);
+    EXPECT_EQ(nodes.front(), node);
+    std::ranges::sort(nodes);
+    std::vector<std::uint32_t> all(m.nodes);
+    std::iota(all.begin(), all.end(), 0U);
+    EXPECT_EQ(nodes, all);
+  }
+}
+
+TEST(Nearness, IsWhatTwoWorkersShare) {
+  const topology t = topology::from_synthetic("package:2 node:2 l3:2 core:2 pu:2");
+  const worker_plan plan = t.plan(32, unit::smt_sibling);
+  const std::vector<std::pair<std::uint32_t, nearness>> expected{{0, nearness::core},   {1, nearness::core},    {2, nearness::cache},   {3, nearness::cache},
+                                                                 {4, nearness::node},   {7, nearness::node},    {8, nearness::package}, {15, nearness::package},
+                                                                 {16, nearness::machine}, {31, nearness::machine}};
+  for (const auto& [other, shared] : expected) EXPECT_EQ(t.between(plan, 0, other), shared) << other;
+}
+
+/// A package of four cores and one of two, each with its node, and beside the second a node that is memory only (CXL).
+TEST(Asymmetric, MemoryOnlyNodesAreNearTheirPackage) {
+  const topology t = topology::from_synthetic("package:2 [numa] [numa] core:2 pu:1");  // nodes 0 and 1 at the first package, 2 and 3 at the other
+  EXPECT_EQ(t.cores(), 4U);
+  EXPECT_EQ(t.nodes(), 2U) << "near to cores";
+  EXPECT_EQ(t.by_distance(1)[1], 0U);
+  EXPECT_EQ(t.by_distance(3)[1], 2U);
+  EXPECT_EQ(t.by_distance(2)[1], 3U);
+  EXPECT_EQ(t.by_distance(17), (std::vector<std::uint32_t>{17, 0, 1, 2, 3})) << "a node that is not there";
+  EXPECT_NE(t.describe().find("memory only"), std::string::npos);
+}
+
+/// Cores that a cgroup has taken away are in nobody's plan, and the rest is uneven.
+TEST(Asymmetric, PlansGoByWhatIsLeft) {
+  const scratch_file file("ppmm-uneven.xml");
+  hwloc_topology_t uneven = nullptr;
+  hwloc_topology_init(&uneven);
+  hwloc_topology_set_synthetic(uneven, "package:2 node:1 l3:2 core:4 pu:2");
+  hwloc_topology_load(uneven);
+  hwloc_bitmap_t allowed = hwloc_bitmap_alloc();
+  hwloc_bitmap_set_range(allowed, 0, 31);
+  for (const unsigned gone : {1u, 6u, 7u, 16u, 17u, 18u, 19u, 20u, 21u, 22u, 23u, 30u}) hwloc_bitmap_clr(allowed, gone);
+  hwloc_topology_restrict(uneven, allowed, 0);
+  hwloc_topology_export_xml(uneven, file.path().c_str(), 0);
+  hwloc_bitmap_free(allowed);
+  hwloc_topology_destroy(uneven);
+  const topology t = topology::from_xml(file.path());
+  EXPECT_EQ(t.cores(), 7U + 4U);
+  EXPECT_EQ(t.pus(), 20U);
+  for (const std::uint32_t n : {1U, 5U, 11U, 12U, 40U}) {
+    const worker_plan plan = t.plan(n);
+    std::set<std::uint32_t> pus;
+    for (const placement& p : plan.workers) {
+      EXPECT_EQ(p.pinned, n <= 11);
+      EXPECT_EQ(p.node, p.pu < 16 ? 0U : 1U);
+      pus.insert(p.pu);
+    }
+    EXPECT_EQ(pus.size(), std::min(n, 11U));
+    for (const unsigned gone : {1u, 6u, 7u, 16u, 23u, 30u}) EXPECT_FALSE(pus.contains(gone));
+    for (std::uint32_t thief = 0; thief < n; ++thief) {
+      std::size_t others = 0;
+      for (const auto& group : t.victims(plan, thief)) others += group.size();
+      EXPECT_EQ(others, n - 1);
+    }
+  }
 }
 
 /// Four nodes in a ring with latencies as firmware reports them, the last core of node 1 not allowed to this process.
@@ -237,6 +324,12 @@ TEST_F(Ring, PlanFollowsTheLatencies) {
   std::vector<std::uint32_t> pus;
   for (const placement& p : topology::from_xml(file.path()).plan(7).workers) pus.push_back(p.pu);
   EXPECT_EQ(pus, (std::vector<std::uint32_t>{0, 1, 6, 7, 2, 4, 5}));
+}
+
+TEST_F(Ring, NodesByDistanceFollowTheLatencies) {
+  const topology t = topology::from_xml(file.path());
+  EXPECT_EQ(t.by_distance(0), (std::vector<std::uint32_t>{0, 3, 1, 2}));
+  EXPECT_EQ(t.by_distance(1), (std::vector<std::uint32_t>{1, 2, 0, 3}));
 }
 
 TEST_F(Ring, VictimsFollowTheLatencies) {

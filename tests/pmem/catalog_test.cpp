@@ -1,6 +1,8 @@
 /// What the job catalog promises: an entry is the old one or the new one, and a damaged one is named, not returned.
 #include "pmem_test.hpp"
 
+#include <ppmm/pmem/inspect.hpp>
+
 #include <libpmemobj.h>
 
 #include <thread>
@@ -48,6 +50,62 @@ TEST_F(Catalog, KeepsEveryFieldOfAJob) {
   EXPECT_EQ(found->checksum, detail::checksum_of(*found));
   EXPECT_EQ(p->jobs().size(), 1u);
   EXPECT_FALSE(p->find_job("sort"));
+}
+
+TEST_F(Catalog, KeepsHowTheNewestJobWasCalled) {
+  EXPECT_FALSE(inspect(file).call);
+  layout::job_entry j = job("a");
+  j.serial = 7;
+  const std::string longest(layout::max_call, 'x');
+  for (const std::string& call : {std::string("one"), longest, std::string("t\0wo", 5), std::string("t\0wo", 5)}) {
+    p->keep_call(j.serial, call);
+    p->put_job(j);
+    reopen();
+    const pool_report report = inspect(file);
+    EXPECT_TRUE(report.ok());
+    ASSERT_TRUE(report.call);
+    EXPECT_EQ(*report.call, call);
+  }
+  p->keep_call(j.serial, longest + 'x');  // too long: none, not a part
+  EXPECT_FALSE(inspect(file).call);
+}
+
+TEST_F(Catalog, TellsNoCallOfAnotherJob) {
+  layout::job_entry a = job("a"), b = job("b");
+  a.serial = 7;
+  b.serial = 8;
+  p->keep_call(a.serial, "call of a");
+  p->put_job(a);
+  p->put_job(b);
+  EXPECT_FALSE(inspect(file).call);  // b's, and that has none
+  p->keep_call(b.serial, "call of b");
+  EXPECT_EQ(inspect(file).call, "call of b");
+  p->keep_call(9, "call of a job that never began");
+  EXPECT_FALSE(inspect(file).call);
+  EXPECT_TRUE(inspect(file).ok());
+}
+
+TEST_F(Catalog, TellsADamagedCallAndOpensThePool) {
+  layout::job_entry a = job("a");
+  a.serial = 7;
+  p->keep_call(a.serial, "call of a");
+  p->put_job(a);
+  p.reset();
+  const std::uint64_t at = forgery(file).root_at + offsetof(layout::control_root, call);
+  const auto damage = [&](std::size_t where, std::uint64_t what, std::size_t size) {
+    std::string before = content(file);
+    overwrite(file, at + where, &what, size);
+    const pool_report report = inspect(file);
+    EXPECT_FALSE(report.ok());
+    EXPECT_FALSE(report.call);
+    EXPECT_TRUE(pool::open(file).find_job("a"));
+    overwrite(file, 0, before.data(), before.size());
+  };
+  damage(offsetof(layout::call_record, text), 'x', 1);
+  damage(offsetof(layout::call_record, bytes), 8, 8);
+  damage(offsetof(layout::call_record, bytes), ~std::uint64_t{0}, 8);
+  damage(offsetof(layout::call_record, checksum), 1, 8);
+  EXPECT_EQ(inspect(file).call, "call of a");
 }
 
 TEST_F(Catalog, ReplacesTheEntryOfTheSameName) {

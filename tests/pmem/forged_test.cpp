@@ -146,7 +146,7 @@ TEST_F(ForgedLog, OfAnythingElseIsRefused) {
   refused("other bytes", [&] { put_undo(4096, 64); });
   refused("other bytes", [&] { put_undo(6400, 8); });  // function pointers of the process
   refused("other bytes", [&] { put_undo(catalog_at - 8, 8); });
-  refused("other bytes", [&] { put_undo(catalog_at + sizeof(layout::control_root::jobs) - 8, 16); });
+  refused("other bytes", [&] { put_undo(catalog_at + sizeof(layout::control_root::jobs) + sizeof(layout::control_root::names) - 8, 16); });
   refused("other bytes", [&] { put_undo(std::uint64_t{1} << 50, 8); });
   refused("other bytes", [&] { put_undo(catalog_at, ~std::uint64_t{0}); });
   refused("too long", [&] { put_undo(catalog_at, format::undo_bytes); });

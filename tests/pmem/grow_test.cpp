@@ -44,8 +44,8 @@ class Grow : public testing::Test {
     }
     const pool_report r = inspect(file);
     EXPECT_TRUE(r.ok());
-    EXPECT_EQ(r.facts->size, size);
-    EXPECT_EQ(r.facts->growths, p.segments().size() - first);
+    EXPECT_EQ(r.facts->size(), size);
+    EXPECT_EQ(r.facts->growths(), p.segments().size() - first);
   }
   layout::control_root root() const { return *forgery(file).root; }
   void store(const layout::control_root& r) const { overwrite(file, forgery(file).root_at, &r, sizeof r); }
@@ -133,14 +133,15 @@ TEST_F(Grow, EachHalfwayStateIsTheOldSizeOrTheNew) {
   EXPECT_EQ(e.offset, pool::min_size);
   EXPECT_EQ(e.size, 16 * mebi);
   for (const std::size_t length : {pool::min_size, pool::min_size + 4096, 20 * mebi + 1234, 32 * mebi}) {
-    for (int words = 0; words < 8; ++words) {
+    for (int words = 0; words < 16; ++words) {
       layout::control_root r = before;
       if ((words & 1) != 0) r.extensions[0].offset = e.offset;
       if ((words & 2) != 0) r.extensions[0].size = e.size;
-      if ((words & 4) != 0) r.extensions[0].checksum = e.checksum;
+      if ((words & 4) != 0) r.extensions[0].round = e.round;
+      if ((words & 8) != 0) r.extensions[0].checksum = e.checksum;
       fs::resize_file(file, length);
       store(r);
-      if (length > pool::min_size && words != 7) {  // nobody has announced it: not ours
+      if (length > pool::min_size && words != 15) {  // nobody has announced it: not ours
         expect_refused<corrupt_pool>(file, "expected 16777216 bytes");
         continue;
       }
@@ -189,6 +190,8 @@ TEST_F(Grow, ForgedGrowthsAreRefused) {
   refused([](root_t& r) { r.extension_count = ~std::uint64_t{0}; }, false, "a number of growths");
   refused([](root_t& r) { std::swap(r.extensions[0], r.extensions[1]); }, true);
   refused([](root_t& r) { r.extensions[1].offset -= 4096; }, true);
+  refused([](root_t& r) { r.extensions[0].round = 0; }, true);
+  refused([](root_t& r) { r.extensions[1].round = r.extensions[0].round; }, true);
   refused([](root_t& r) { r.extensions[1].size += 1; }, true);
   refused([](root_t& r) { r.extensions[1].size = 4096; }, true);
   refused([](root_t& r) { r.extensions[1].size = ~std::uint64_t{4095}; }, true);
@@ -251,10 +254,10 @@ TEST_F(GrowKilled, AtAnySystemCallIsTheOldSizeOrTheNew) {
       ended = grow_until(next, calls, exactly ? 0 : static_cast<int>(random() % 200));
       const pool_report r = inspect(file);
       ASSERT_TRUE(r.ok()) << "killed at stop " << calls << ": " << r.failed[0].message;
-      ASSERT_TRUE(r.facts->size == size || r.facts->size == next);
-      grown += r.facts->size == next ? 1 : 0;
-      announced += r.file_size > r.facts->size ? 1 : 0;
-      size = r.facts->size;
+      ASSERT_TRUE(r.facts->size() == size || r.facts->size() == next);
+      grown += r.facts->size() == next ? 1 : 0;
+      announced += r.file_size > r.facts->size() ? 1 : 0;
+      size = r.facts->size();
       expect_size(size);
     }
   EXPECT_GT(calls, 10);

@@ -2,6 +2,9 @@
 #include "pmem_test.hpp"
 
 #include <ppmm/pmem/inspect.hpp>
+#include <ppmm/pmem/slot_lock.hpp>
+
+#include <optional>
 
 namespace ppmm::test {
 
@@ -33,10 +36,10 @@ TEST_F(Inspect, TellsWhatIsInAWholePool) {
   ASSERT_TRUE(r.facts);
   EXPECT_EQ(r.facts->format_version, layout::format_version);
   EXPECT_EQ(r.facts->max_workers, 9u);
-  EXPECT_EQ(r.facts->base_address, pool::default_address);
-  EXPECT_EQ(r.facts->size, pool::min_size);
+  EXPECT_EQ(r.facts->base_address(), pool::default_address);
+  EXPECT_EQ(r.facts->size(), pool::min_size);
   EXPECT_EQ(r.facts->level, durability::emulated);
-  EXPECT_EQ(r.facts->segments.size(), 1u);
+  EXPECT_EQ(r.facts->segments(), 1u);
   ASSERT_EQ(r.jobs.size(), 3u);
   EXPECT_STREQ(r.jobs[2].name, "job 2");
 }
@@ -49,6 +52,30 @@ TEST_F(Inspect, WorksWhileThePoolIsOpen) {
   EXPECT_EQ(*r.holder, ::getpid());
   p.put_job(job("job 3"));
   EXPECT_EQ(look().jobs.size(), 4u);
+}
+
+TEST_F(Inspect, SeesWorkerProcessesThatNobodyCoordinates) {
+  std::optional<detail::descriptor> worker;
+  {
+    pool p = pool::open(file);
+    worker = detail::lock_slot(p, 3);
+    ASSERT_TRUE(*worker);
+    EXPECT_FALSE(detail::lock_slot(p, 3)) << "it has it";
+    const pool_report r = look();
+    EXPECT_TRUE(r.holder);
+    EXPECT_EQ(r.worked_in, std::vector<std::uint32_t>{3});
+  }
+  pool_report r = look();
+  EXPECT_FALSE(r.holder);
+  EXPECT_EQ(r.worked_in, std::vector<std::uint32_t>{3});
+  EXPECT_TRUE(r.in_use());
+  EXPECT_THROW(pool::grow(file, 2 * pool::min_size), pool_in_use);
+  EXPECT_THROW(pool::open(file).drop_job("job 1"), pool_in_use);
+  worker.reset();
+  r = look();
+  EXPECT_TRUE(r.worked_in.empty());
+  EXPECT_FALSE(r.in_use());
+  EXPECT_TRUE(pool::open(file).drop_job("job 1"));
 }
 
 TEST_F(Inspect, SeesAChangingCatalogWhole) {

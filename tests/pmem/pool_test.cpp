@@ -85,7 +85,7 @@ TEST_F(Pool, IsNotCreatedOverAFile) {
 TEST_F(Pool, RefusesOptionsOutOfRange) {
   expect_error<pool_too_small>(file, "16777216", [&] { create({.size = pool::min_size - 1}); });
   expect_error<pool_error>(file, "at most", [&] { create({.size = std::size_t{2} << 40, .sparse = true}); });
-  expect_error<pool_error>(file, "1024 workers", [&] { create({.size = pool::min_size, .max_workers = 1025}); });
+  expect_error<pool_error>(file, "1 to 4096 workers", [&] { create({.size = pool::min_size, .max_workers = 4097}); });
   expect_error<pool_error>(file, "found 0", [&] { create({.size = pool::min_size, .max_workers = 0}); });
   expect_error<pool_error>(file, "page address",
                            [&] { create({.size = pool::min_size, .address = 0x5500'0000'0001}); });
@@ -333,7 +333,15 @@ TEST_F(Pool, IsNoDirectoryFifoOrDevice) {
   fs::remove(file);
   ASSERT_EQ(::mkfifo(file.c_str(), 0600), 0);
   expect_error<not_a_pool>(file, "no regular file", [&] { pool::open(file); });
-  expect_error<not_a_pool>("/dev/null", "no regular file", [&] { pool::open("/dev/null"); });
+  expect_error<not_a_pool>("/dev/null", "no regular file and no DAX device", [&] { pool::open("/dev/null"); });
+}
+
+TEST_F(Pool, IsNotMadeOfADeviceThatIsNoDaxDevice) {
+  expect_error<not_a_pool>("/dev/null", "no DAX device", [&] { pool::create("/dev/null"); });
+  expect_error<not_a_pool>("/dev/zero", "no DAX device", [&] { pool::create("/dev/zero", {.wipe_devices = true}); });
+  const part_options device{"/dev/null"};
+  expect_error<not_a_pool>("/dev/null", "no DAX device", [&] { pool::create(file, {.further_parts = {device}}); });
+  EXPECT_TRUE(folder.empty());
 }
 
 TEST_F(Pool, IsNoOtherFile) {
@@ -365,10 +373,10 @@ TEST_F(Pool, WithoutControlRootIsRefused) {
 TEST_F(Pool, OfAnotherVersionIsRefused) {
   create();
   forgery f(file);
-  f.root->version = 1;  // what there was before there was a heap
+  f.root->version = 2;  // what there was before there were parts
   f.store();
-  expect_refused<wrong_version>(file, "expected format version 2, found 1");
-  f.root->version = 2;
+  expect_refused<wrong_version>(file, "expected format version 3, found 2");
+  f.root->version = 3;
   f.header.major = 5;
   f.store();
   expect_refused<wrong_version>(file, "version 6 of libpmemobj's format, found 5");

@@ -1,6 +1,7 @@
 #include <gtest/gtest.h>
 #include <ppmm/sched/record.hpp>
 
+#include <cstddef>
 #include <cstring>
 #include <memory>
 
@@ -89,6 +90,39 @@ TEST(Record, TornFirstLineIsFound) {
     if (std::memcmp(&torn, &now, sizeof torn) == 0) continue;
     slot->records[1].lines[0] = torn;
     EXPECT_EQ(newest_record(*slot, 5).sequence, 2u) << words;
+  }
+}
+
+/// On a disk the page of a worker is written while its newest record is: any sectors of it may be new, and the one that was
+/// being written when the power failed may be anything.
+TEST(Record, InAPageTornBySectorsIsTheOldOrTheNew) {
+  auto slot = std::make_unique<worker_slot>();
+  std::size_t written = 0;
+  write_record(*slot, sample(1, 400), written);
+  write_record(*slot, sample(2, 400), written);
+  constexpr std::size_t sectors = sizeof(worker_slot) / sector;
+  const auto copy_sector = [](worker_slot& to, const worker_slot& from, std::size_t i) {
+    std::memcpy(reinterpret_cast<std::byte*>(&to) + i * sector, reinterpret_cast<const std::byte*>(&from) + i * sector, sector);
+  };
+  const auto copy_of = [&](const worker_slot& from) {
+    auto to = std::make_unique<worker_slot>();
+    for (std::size_t i = 0; i < sectors; ++i) copy_sector(*to, from, i);
+    return to;
+  };
+  const auto before = copy_of(*slot);
+  slot->redo[1].sequence = 3;  // the list goes before the record
+  slot->redo[1].count = 7;
+  slot->live_progress.store(77);
+  write_record(*slot, sample(3, 400), written);
+  constexpr std::size_t of_the_new_record = (offsetof(worker_slot, records) + sizeof(record)) / sector;
+  for (unsigned kept = 0; kept < 1u << sectors; ++kept) {
+    const auto crashed = copy_of(*before);
+    for (std::size_t i = 0; i < sectors; ++i)
+      if ((kept >> i & 1) != 0) copy_sector(*crashed, *slot, i);
+    const bool has_new = (kept >> of_the_new_record & 1) != 0;
+    expect_same(newest_record(*crashed, 5), has_new ? sample(3, 400) : sample(2, 400));
+    std::memset(reinterpret_cast<std::byte*>(crashed.get()) + of_the_new_record * sector, static_cast<int>(kept), sector);
+    expect_same(newest_record(*crashed, 5), sample(2, 400));
   }
 }
 

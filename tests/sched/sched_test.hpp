@@ -37,6 +37,7 @@ class Sched : public ::testing::Test {
     pool_.reset();
     pool_.emplace(pool::open(file()));
   }
+  void close() { pool_.reset(); }
   void grow(std::size_t more) {
     const std::size_t size = pool_->size() + more;
     pool_.reset();

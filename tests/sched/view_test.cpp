@@ -98,8 +98,8 @@ TEST_F(Views, UpdatesInPlace) { expect_rounds(the_pool(), memory<std::uint64_t>(
 
 TEST_F(Views, UpdatesInPlaceUnderFaults) {
   for (const bool hard : {false, true})
-    for (std::uint64_t i = 0; i < 4; ++i) {
-      run_options o = region(3);
+    for (std::uint64_t i = 0; i < 12; ++i) {
+      run_options o = region(3 + i % 2);
       (hard ? o.hard_fault_rate : o.soft_fault_rate) = hard ? 0.0003 : 0.005;
       o.fault_seed = seed() + i;
       expect_rounds(the_pool(), memory<std::uint64_t>(), o, 20'000, 10);
@@ -203,6 +203,22 @@ TEST_F(Views, AnUpdateOutsideThePoolsDataIsRefused) {
     EXPECT_THROW(run(the_pool(), "outside", task<update_outside>(reinterpret_cast<std::uint64_t>(p)), with(1)), job_failed);
     the_pool().drop_job("outside");
   }
+}
+
+TEST_F(Views, AnUpdateThatIsNotAlignedIsRefused) {
+  const auto at = reinterpret_cast<std::uint64_t>(region_of(the_pool(), bytes).data());
+  const auto tell = [&](std::uint64_t where) -> std::string {
+    try {
+      run(the_pool(), "odd", task<update_outside>(where), region(1));
+    } catch (const job_failed& e) {
+      the_pool().drop_job("odd");
+      return e.what();
+    }
+    the_pool().drop_job("odd");
+    return "";
+  };
+  EXPECT_EQ(tell(at + 8), "");
+  EXPECT_NE(tell(at + 4).find("not a multiple of 8 as their type needs"), std::string::npos);
 }
 
 /// A task that has updated in place, and then opens for writing what its capsule has read, is run again: as if it had

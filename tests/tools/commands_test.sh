@@ -2,9 +2,9 @@
 # create, grow, info, check, jobs, fib, nqueens.
 . "$(dirname "$0")/lib.sh"
 
-"$PPMM" --version | grep -q '^ppmm [0-9]' || fail "--version"
-"$PPMM" --help | grep -q nqueens || fail "--help"
-for command in sort wordcount graph "graph bfs" "graph components" "graph pagerank" index query matmul fib nqueens create grow info check jobs; do
+"$PPMM" --version | says '^ppmm [0-9]' || fail "--version"
+"$PPMM" --help | says nqueens || fail "--help"
+for command in sort wordcount graph "graph bfs" "graph components" "graph pagerank" index query matmul fib nqueens uts create grow parts info topology check jobs profile "profile medium" "profile run" top resume join; do
   "$PPMM" $command --help > /dev/null || fail "$command --help"
 done
 
@@ -13,6 +13,13 @@ done
 for known in 1:1 3:0 8:92 11:2680; do
   [[ $("$PPMM" nqueens ${known%:*} --workers 4) == "${known#*:}" ]] || fail "nqueens ${known%:*}"
 done
+# The published sizes (UTS, sample_trees.sh), of one tree of each shape; of the small one depth is not.
+[[ $("$PPMM" uts small --workers 3) == "1732 nodes, 1050 leaves, depth "* ]] || fail "uts small"
+[[ -n ${PPMM_LINES-} ]] || for known in "T1 4130071 nodes, 3305118 leaves, depth 10" "T2 4117769 nodes, 2342762 leaves, depth 81" \
+  "T3 4112897 nodes, 3599034 leaves, depth 1572" "T5 4147582 nodes, 2181318 leaves, depth 20"; do
+  [[ $("$PPMM" uts ${known%% *} --workers 3) == "${known#* }" ]] || fail "uts $known"
+done
+expect 2 'T1' "$PPMM" uts T4
 [[ -z $(ls ./*.ppmm 2> /dev/null) ]] || fail "left behind: $(ls)"
 "$PPMM" fib 20 --statistics 2> log > /dev/null
 grep -q commits log || fail "--statistics"
@@ -36,24 +43,24 @@ grep -q 'by nobody' log && grep -q 'up to 8' log || fail "info: $(cat log)"
 [[ $("$PPMM" fib 25 --pool a) == 75025 ]] || fail "fib 25"
 [[ $("$PPMM" fib 25 --pool a) == 75025 ]] || fail "fib 25 again"
 [[ $("$PPMM" nqueens 6 --pool a --workers 3) == 4 ]] || fail "nqueens 6"
-"$PPMM" jobs a | grep -q '^fib 25 .*finished' || fail "jobs: $("$PPMM" jobs a)"
-"$PPMM" jobs a --json | grep -q '"name": "nqueens 6"' || fail "jobs --json"
-"$PPMM" info a | grep -q '"fib 25", finished' || fail "info: $("$PPMM" info a)"
+"$PPMM" jobs a | says '^fib 25 .*finished' || fail "jobs: $("$PPMM" jobs a)"
+"$PPMM" jobs a --json | says '"name": "nqueens 6"' || fail "jobs --json"
+"$PPMM" info a | says '"fib 25", finished' || fail "info: $("$PPMM" info a)"
 expect 1 'no job' "$PPMM" jobs a --drop "fib 26"
 "$PPMM" jobs a --drop "fib 25"
-! "$PPMM" jobs a | grep -q 'fib 25' || fail "--drop"
+! "$PPMM" jobs a | says 'fib 25' || fail "--drop"
 "$PPMM" check a > log || fail "check: $(cat log)"
 
 # A job that was killed: seen by info and check, an obstacle to others, resumed by itself; also one in use.
 "$PPMM" fib 45 --pool a --workers 2 --progress none > answer &
 pid=$!
-for ((i = 0; i < 1000; ++i)); do "$PPMM" info a 2> /dev/null | grep -q 'worker 0: ' && break || sleep 0.01; done
+for ((i = 0; i < 1000; ++i)); do "$PPMM" info a 2> /dev/null | says 'worker 0: ' && break || sleep 0.01; done
 "$PPMM" info a > log || fail "info of a pool in use: $(cat log)"
 grep -q "by process $pid" log && grep -q '"fib 45", running' log || fail "info of a pool in use: $(cat log)"
 "$PPMM" check a > log || fail "check of a pool in use: $(cat log)"
 expect 1 "$pid" "$PPMM" fib 20 --pool a
 expect 1 "$pid" "$PPMM" grow a 64M
-for ((i = 0; i < 1000; ++i)); do "$PPMM" info a 2> /dev/null | grep -q 'units of work committed' && break || sleep 0.01; done
+for ((i = 0; i < 1000; ++i)); do "$PPMM" info a 2> /dev/null | says 'units of work committed' && break || sleep 0.01; done
 kill -KILL $pid
 wait $pid 2> /dev/null || true
 "$PPMM" info a > log
@@ -115,7 +122,7 @@ expect 2 'SIZE' "$PPMM" grow small large
 expect 1 'missing' "$PPMM" grow missing 32M
 "$PPMM" grow small 96M > log || fail "grow: $(cat log)"
 "$PPMM" grow small 96M >> log || fail "grow again: $(cat log)"
-"$PPMM" info small | grep -q 'grown .*1 time' || fail "info after growing: $("$PPMM" info small)"
+"$PPMM" info small | says 'grown .*1 time' || fail "info after growing: $("$PPMM" info small)"
 "$PPMM" check small > log || fail "check after growing: $(cat log)"
 "$PPMM" sort lines --pool small | cmp - <(sort lines) || fail "sort in a pool that has grown"
 

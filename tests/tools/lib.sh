@@ -24,10 +24,17 @@ random_lines() {
   }'
 }
 
-# wait_until_begun PID POOL: until the job in that pool has begun. Fails if the process ends before.
+# wait_until_begun PID POOL: until the job in that pool has begun. Fails if the process ends before. It stands still while
+# we look: a look may take longer than the job.
 wait_until_begun() {
+  local begun
   while kill -0 "$1" 2> /dev/null; do
-    ! { [[ -e $2 ]] && "$PPMM" jobs "$2" 2> /dev/null | grep -q unfinished; } || return 0
+    begun=
+    if [[ -e $2 ]] && kill -STOP "$1" 2> /dev/null; then
+      ! "$PPMM" jobs "$2" 2> /dev/null | says unfinished || begun=yes
+      kill -CONT "$1" 2> /dev/null || true
+    fi
+    [[ -z $begun ]] || return 0
     sleep 0.002
   done
   return 1
@@ -81,13 +88,15 @@ kill_to_the_end() {
 
 # kill_until_resumed MS command…: the same, until something was resumed.
 kill_until_resumed() {
-  local rounds
+  local rounds whole=$1
+  shift
   kills=0 resumes=0
   for ((rounds = 0; resumes == 0; ++rounds)); do
-    ((rounds < 20)) || fail "nothing was ever resumed in $kills kills: ${*:2}"
-    kill_to_the_end "$@"
+    ((rounds < 50)) || fail "nothing was ever resumed in $kills kills: $*"
+    ((rounds % 5 != 4)) || whole=$((whole / 2 + 1))  # it took so long only because others were at work
+    kill_to_the_end $whole "$@"
   done
-  echo "${*:2}: $kills kills, $resumes resumes"
+  echo "$*: $kills kills, $resumes resumes"
 }
 
 # until_begun_and_killed COMMAND OPTION…: leaves an unfinished job in got.ppmm.
@@ -101,7 +110,7 @@ until_begun_and_killed() {
     wait_until_begun $pid got.ppmm || true
     kill -KILL $pid 2> /dev/null || true
     wait $pid 2> /dev/null || true
-    [[ ! -e got.ppmm ]] || ! "$PPMM" jobs got.ppmm | grep -q unfinished || return 0
+    [[ ! -e got.ppmm ]] || ! "$PPMM" jobs got.ppmm | says unfinished || return 0
   done
   fail "could not kill $command on the way"
 }

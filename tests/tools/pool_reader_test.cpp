@@ -48,7 +48,7 @@ TEST_F(PoolReader, ChecksTheListsOfRecords) {
 
   unsigned slot = 0;
   while (!reader.workers()[slot].record) ++slot;
-  const std::uint64_t word = report.facts->segments[0].offset + slot * sizeof(detail::worker_slot) + offsetof(detail::worker_slot, redo) +
+  const std::uint64_t word = report.facts->parts[0].segments[0].offset + slot * sizeof(detail::worker_slot) + offsetof(detail::worker_slot, redo) +
                              (reader.workers()[slot].record->sequence & 1) * sizeof(detail::redo_area) + offsetof(detail::redo_area, words) + 8;
   std::fstream(file, std::ios::in | std::ios::out | std::ios::binary).seekp(static_cast<std::streamoff>(word)).put('\x7f');
   lists = 0;

@@ -8,7 +8,9 @@ sort lines bytes > expected
 
 timed "$PPMM" sort --progress none --workers 2 --output got lines bytes
 cmp got expected || fail "undisturbed"
-for options in {,,,}{"--durability process","--durability emulated"} "--heartbeat 5" "--soft-fault-rate 0.001 --fault-seed $seed"; do
+ways=("--durability process" "--durability emulated" "--heartbeat 5" "--soft-fault-rate 0.001 --fault-seed $seed")
+[[ -n ${PPMM_LINES:-} ]] || ways+=("${ways[@]:0:2}" "${ways[@]:0:2}" "${ways[@]:0:2}")  # where the command is slow, each once
+for options in "${ways[@]}"; do
   kill_to_the_end $ms sort $options lines bytes
 done
 echo "$kills kills, $resumes resumes"
@@ -26,7 +28,7 @@ for signal in INT:130 TERM:143; do
     "$PPMM" sort --workers 2 --commit every-task --output got lines lines lines bytes 2> log &
     pid=$!
     ! wait_until_begun $pid got.ppmm || kill -"${signal%:*}" $pid 2> /dev/null || true
-    wait $pid || status=$?
+    wait -f $pid || status=$?  # -f: with `set -m` it would also return when the process stands still
     [[ $status == 0 ]] || grep -q 'ppmm: interrupted' log || fail "no word about the interruption: $(cat log)"
   done
   grep -q 'everything done so far is in got.ppmm' log || fail "${signal%:*} always came too late: $(cat log)"

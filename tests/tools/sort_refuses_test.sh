@@ -38,7 +38,7 @@ begin() {
     ! wait_until_begun $pid got.ppmm || begun=1
     kill -KILL $pid 2> /dev/null || true
     wait $pid 2> /dev/null || true
-    ((begun == 0)) || [[ ! -e got.ppmm ]] || ! "$PPMM" jobs got.ppmm | grep -q unfinished || return 0
+    ((begun == 0)) || [[ ! -e got.ppmm ]] || ! "$PPMM" jobs got.ppmm | says unfinished || return 0
   done
   fail "could not kill a sort on the way"
 }
@@ -86,7 +86,7 @@ if cc -shared -fPIC -o full.so full.c 2> /dev/null && LD_PRELOAD=$PWD/full.so "$
   [[ $(cat got) == old ]] || fail "half an output on a full disk"
   [[ ! -e got.part ]] || fail "left got.part behind"
   [[ -e got.ppmm ]] || fail "the finished sort is gone"
-  "$PPMM" jobs got.ppmm | grep -q finished || fail "the sort is not finished"
+  "$PPMM" jobs got.ppmm | says finished || fail "the sort is not finished"
   "$PPMM" sort --progress none --output got lines
   cmp got expected || fail "after the disk had room"
 fi

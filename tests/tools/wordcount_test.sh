@@ -24,6 +24,8 @@ few=${PPMM_LINES:+300000} pages=${PPMM_LINES:+30}  # where the command is slow
   printf '\nxxxx xxxxxxx xxxxxxxx\n'
 } > long_words
 awk 'BEGIN { for (i = 0; i < 200000; ++i) print "word" }' > same_word
+# Alike at both ends and as long; many in a block, and all of them in many blocks.
+awk 'BEGIN { for (i = 0; i < 12000; ++i) { w = sprintf("%04d", i * 7 % 4000); gsub(/./, "&q", w); print "alikealike" w "alikealike" } }' | tr 0-9 a-j > alike
 
 # same NAME… -- OPTION…
 same() {
@@ -36,7 +38,7 @@ same() {
   [[ ! -e got.ppmm && ! -e got.part ]] || fail "left behind: $(ls)"
   rm got
 }
-for file in empty no_words one bytes_between bytes lines long_words same_word; do
+for file in empty no_words one bytes_between bytes lines long_words same_word alike; do
   same $file -- --workers $((1 + RANDOM % 4))
 done
 same open_end next open_end -- --workers 2
@@ -80,7 +82,7 @@ expect 1 'ppmm grow small SIZE' "$PPMM" wordcount --pool small --progress none d
 "$PPMM" wordcount --pool small --progress none different | cmp - expected || fail "in a pool that was made larger"
 same different -- --workers 2
 "$PPMM" wordcount --keep-pool --progress none --output got different
-"$PPMM" info got.ppmm | grep -q 'grown .* time' || fail "the job's own pool has not grown: $("$PPMM" info got.ppmm)"
+"$PPMM" info got.ppmm | says 'grown .* time' || fail "the job's own pool has not grown: $("$PPMM" info got.ppmm)"
 rm got got.ppmm
 
 # Killed at random moments.
