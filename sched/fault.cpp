@@ -71,13 +71,16 @@ void worker::fault(fault_kind kind) {
   abandon_stack(kind);
 }
 
-void worker::abandon_stack(fault_kind kind) {
+/// Called by a signal's handler too, so on another stack than the worker's. AddressSanitizer keeps locals in frames of its
+/// own, and gives back those whose real stack it takes to be left: one asked for there, after a call that does not return,
+/// lets it take the worker's whole stack for left. So here and in what leads here (met_signal, handle) it has none.
+[[gnu::no_sanitize_address]] void worker::abandon_stack(fault_kind kind) {
   *reinterpret_cast<exceptions_under_way*>(abi::__cxa_get_globals()) = {};
   std::longjmp(begin_anew_, static_cast<int>(kind));
 }
 
 /// What was on the stack is as lost as after an injected fault; it is not overwritten, for nobody knows where it ends.
-void worker::met_signal(int number, const void* address) {
+[[gnu::no_sanitize_address]] void worker::met_signal(int number, const void* address) {
   if (!in_task_ || locks_held() != 0) return;
   in_task_ = false;
   counts_.soft_faults.add();

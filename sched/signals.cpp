@@ -22,7 +22,8 @@ caught signals[] = {{SIGBUS, false}, {SIGSEGV, true}, {SIGFPE, true}, {SIGILL, t
 
 constexpr std::size_t stack_bytes = std::size_t{64} << 10;
 
-void handle(int signal, siginfo_t* info, void* context) {
+/// Without frames of AddressSanitizer: see worker::abandon_stack.
+[[gnu::no_sanitize_address]] void handle(int signal, siginfo_t* info, void* context) {
   // The kernel tells that a page has gone bad, which nobody has touched yet: whoever does will be told again.
   if (signal == SIGBUS && info->si_code == BUS_MCEERR_AO) return;
   // One that a process sent says nothing of what the worker was doing.
