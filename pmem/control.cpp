@@ -102,13 +102,19 @@ layout::part_name name_entry(const std::string& file) {
   return name;
 }
 
-control_plane::control_plane(pmemobjpool* pool, std::filesystem::path file)
-    : pool_(pool),
-      file_(std::move(file)),
-      root_(static_cast<layout::control_root*>(pmemobj_direct(pmemobj_root(pool, layout::root_object_bytes)))) {}
+control_plane::control_plane(descriptor fd, std::unique_ptr<opening_lock> lock, std::filesystem::path file, const layout::control_root* root)
+    : fd_(std::move(fd)), lock_(std::move(lock)), file_(std::move(file)), root_(root) {}
 
 control_plane::control_plane(control_plane&& other) noexcept
-    : pool_(std::exchange(other.pool_, nullptr)), file_(std::move(other.file_)), root_(other.root_) {}
+    : fd_(std::move(other.fd_)),
+      lock_(std::move(other.lock_)),
+      file_(std::move(other.file_)),
+      pool_(std::exchange(other.pool_, nullptr)),
+      root_(other.root_) {}
+
+void control_plane::find_root() {
+  root_ = static_cast<const layout::control_root*>(pmemobj_direct(pmemobj_root(pool_, layout::root_object_bytes)));
+}
 
 void control_plane::close_after_failure() {
   const auto sync = [this] { return ::msync(pool_, root_->segments[0].offset, MS_SYNC) == 0; };
@@ -130,48 +136,58 @@ control_plane::~control_plane() {
 /// is written last and covers what is written with it.
 control_plane control_plane::create(const descriptor& fd, const std::filesystem::path& file,
                                     const layout::control_root& facts) {
-  PMEMobjpool* pool = nullptr;
+  control_plane made({}, nullptr, file, nullptr);
   {
     const no_fallocate ours;
-    pool = pmemobj_create(fd.path().c_str(), layout::pool_layout_name, 0, 0600);
+    made.pool_ = pmemobj_create(fd.path().c_str(), layout::pool_layout_name, 0, 0600);
   }
-  if (pool == nullptr) fail<pool_error>("{}: libpmemobj cannot make a pool: {}", file.string(), pmemobj_errormsg());
-  control_plane made(pool, file);
+  if (made.pool_ == nullptr) fail<pool_error>("{}: libpmemobj cannot make a pool: {}", file.string(), pmemobj_errormsg());
+  made.find_root();
   if (made.root_ == nullptr) fail<pool_error>("{}: no control root: {}", file.string(), pmemobj_errormsg());
 
-  const std::vector<layout::segment_entry> segments = allocate_segments(pool, facts.file_size);
+  const std::vector<layout::segment_entry> segments = allocate_segments(made.pool_, facts.file_size);
   if (segments.empty()) fail<pool_too_small>("{}: expected room for a segment, found none", file.string());
-  layout::control_root& root = *made.root_;
+  layout::control_root& root = made.writable();
   root = facts;
   root.segment_count = static_cast<std::uint32_t>(segments.size());
   std::ranges::copy(segments, root.segments);
   root.checksum = checksum_of(root);
-  pmemobj_persist(pool, &root, sizeof(root));
+  pmemobj_persist(made.pool_, &root, sizeof(root));
   return made;
 }
 
-control_plane control_plane::open(const descriptor& fd, const std::filesystem::path& file) {
-  PMEMobjpool* pool = pmemobj_open(fd.path().c_str(), layout::pool_layout_name);
-  if (pool == nullptr) {
+/// Whoever fails to open it keeps the lock against others of PPMM, and may try again.
+void control_plane::open() {
+  if (pool_ != nullptr) return;
+  if (lock_) lock_->hand_over();
+  pool_ = pmemobj_open(fd_.path().c_str(), layout::pool_layout_name);
+  if (pool_ == nullptr) {
     switch (errno) {
       case EAGAIN:
-        fail<pool_in_use>("{}: another process has just opened it. Wait for it, or stop it", file.string());
+        fail<pool_in_use>("{}: another process has just opened it. Wait for it, or stop it", file_.string());
       case EACCES:
       case EPERM:
       case EROFS:
-        fail<read_only_pool>("{}: libpmemobj cannot write it: {}", file.string(), pmemobj_errormsg());
+        fail<read_only_pool>("{}: libpmemobj cannot write it: {}", file_.string(), pmemobj_errormsg());
       default:
-        fail<corrupt_pool>("{}: libpmemobj refuses it: {}. Restore the pool from a copy", file.string(),
+        fail<corrupt_pool>("{}: libpmemobj refuses it: {}. Restore the pool from a copy", file_.string(),
                            pmemobj_errormsg());
     }
   }
-  control_plane opened(pool, file);
-  if (opened.root_ == nullptr) fail<corrupt_pool>("{}: no control root: {}", file.string(), pmemobj_errormsg());
-  return opened;
+  lock_.reset();
+  find_root();
+  if (root_ == nullptr) fail<corrupt_pool>("{}: no control root: {}", file_.string(), pmemobj_errormsg());
+}
+
+/// In libpmemobj's mapping.
+layout::control_root& control_plane::writable() {
+  open();
+  return const_cast<layout::control_root&>(*root_);
 }
 
 /// libpmemobj closes the file once it is mapped: the lock (flock) lasts as long as the mapping.
-void control_plane::keep_from_forks(std::size_t size) const {
+void control_plane::keep_from_forks(std::size_t size) {
+  open();
   if (::madvise(pool_, size, MADV_DONTFORK) != 0)
     fail<pool_error>("{}: its control plane cannot be kept from worker processes: {}", file_.string(), os_message(errno));
 }
@@ -199,7 +215,7 @@ std::optional<layout::job_entry> control_plane::find(std::string_view name) cons
 
 /// Invariants after crash: libpmemobj's undo log holds the entry's old content, durable before the first store below.
 /// Before the commit, the next open restores it: the catalog is as before. After it, the entry is the new one.
-/// Recovery is libpmemobj's, in control_plane::open. One entry fits the lane's own log (2 KiB), so that a transaction
+/// Recovery is libpmemobj's, in control_plane::open; pool::open does not wait with it if there is anything to restore. One entry fits the lane's own log (2 KiB), so that a transaction
 /// never allocates: verifier counts on it.
 template <class Entry>
 void control_plane::perform_write(Entry& entry, const Entry& content) {
@@ -243,19 +259,20 @@ void control_plane::put(layout::job_entry job) {
         "ppmm drop)",
         file_.string(), layout::max_jobs);
   }
-  perform_write(root_->jobs[*place], job);
+  perform_write(writable().jobs[*place], job);
 }
 
 /// Invariants after crash: while `serial` is 0 the record says nothing, and it is 0 until all the rest is durable. So it
 /// tells of the job with that serial, which has begun or will, or of none. The job itself does not depend on it.
 void control_plane::keep_call(std::uint64_t serial, std::string_view text) {
-  layout::call_record& call = root_->call;
+  const layout::call_record& there = root_->call;
   static_assert(offsetof(layout::control_root, call) % sizeof call.serial == 0);
   if (text.size() > layout::max_call) text = {};
   const std::uint64_t sum = checksum_of_call(serial, text);
-  if (call.serial == serial && call.checksum == sum && call.bytes == text.size() &&
-      std::memcmp(call.text, text.data(), text.size()) == 0)
+  if (there.serial == serial && there.checksum == sum && there.bytes == text.size() &&
+      std::memcmp(there.text, text.data(), text.size()) == 0)
     return;
+  layout::call_record& call = writable().call;
   const std::atomic_ref<std::uint64_t> count(call.serial);
   const auto say = [&](std::uint64_t s) {
     count.store(s, std::memory_order_release);
@@ -273,7 +290,7 @@ void control_plane::keep_call(std::uint64_t serial, std::string_view text) {
 /// Invariants after crash: the entry does not count yet. Torn, it announces nothing (its checksum); the file is not longer
 /// than the pool then.
 void control_plane::announce_extension(std::uint64_t bytes, std::uint64_t round) {
-  layout::extension_entry& e = root_->extensions[extensions(*root_)];
+  layout::extension_entry& e = writable().extensions[extensions(*root_)];
   e.offset = part_size(*root_);
   e.size = bytes;
   e.round = round;
@@ -285,17 +302,18 @@ void control_plane::announce_extension(std::uint64_t bytes, std::uint64_t round)
 void control_plane::add_extension() {
   const std::uint64_t n = extensions(*root_) + 1;
   static_assert(offsetof(layout::control_root, extension_count) % sizeof n == 0);
-  const std::atomic_ref<std::uint64_t> count(root_->extension_count);
+  layout::control_root& root = writable();
+  const std::atomic_ref<std::uint64_t> count(root.extension_count);
   count.store(n << 32 | n, std::memory_order_release);
-  pmemobj_persist(pool_, &root_->extension_count, sizeof n);
+  pmemobj_persist(pool_, &root.extension_count, sizeof n);
 }
 
-void control_plane::rename_part(std::size_t part, const std::string& file) { perform_write(root_->names[part], name_entry(file)); }
+void control_plane::rename_part(std::size_t part, const std::string& file) { perform_write(writable().names[part], name_entry(file)); }
 
 bool control_plane::drop(std::string_view name) {
   const auto index = index_of(name);
   if (!index) return false;
-  perform_write(root_->jobs[*index], layout::job_entry{});
+  perform_write(writable().jobs[*index], layout::job_entry{});
   return true;
 }
 

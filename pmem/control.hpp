@@ -1,13 +1,18 @@
 /// The control plane: libpmemobj's view of a pool file. It holds the lock that keeps a second owner out, the control
 /// root, and the job catalog.
+///
+/// Opening a pool with libpmemobj takes longer than all else that a job needs to go on (1024 lanes are made ready, sysfs is
+/// searched), and it is only to change the catalog. So it is opened when that is first changed.
 #pragma once
 
 #include <ppmm/pmem/file.hpp>
 #include <ppmm/pmem/layout.hpp>
+#include <ppmm/pmem/opening_lock.hpp>
 
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -27,23 +32,26 @@ class control_plane {
   static control_plane create(const descriptor& fd, const std::filesystem::path& file,
                               const layout::control_root& facts);
 
-  /// Opens a file that verifier has passed. libpmemobj undoes what a crash left unfinished. Throws pool_in_use,
-  /// read_only_pool, corrupt_pool.
-  static control_plane open(const descriptor& fd, const std::filesystem::path& file);
-
+  /// A file that verifier has passed, locked, and mapped with its root there, which outlives this. Nothing is opened yet.
+  control_plane(descriptor fd, std::unique_ptr<opening_lock> lock, std::filesystem::path file, const layout::control_root* root);
   control_plane(control_plane&& other) noexcept;
   control_plane& operator=(control_plane&&) = delete;
   ~control_plane();
+
+  /// libpmemobj opens the file now, unless it has. It undoes what a crash left unfinished, and takes the lock over. Throws
+  /// pool_in_use, read_only_pool, corrupt_pool. So does whatever changes something below.
+  void open();
 
   /// Closes the pool whose file a sync has failed on. libpmemobj's msyncs abort when they fail, and each open file is told
   /// once of a failure, whosever page it was (errseq_t, Linux 4.13): so its own first msync would end the process. It is
   /// told here, by an msync of ours. If its own pages cannot be written either, the pool stays open until the process ends.
   void close_after_failure();
 
-  /// Children forked from now on have neither libpmemobj's mapping nor, with it, its lock on the file of `size` bytes.
-  void keep_from_forks(std::size_t size) const;
+  /// Opens it. Children forked from now on have neither libpmemobj's mapping nor, with it, its lock on the file of `size` bytes.
+  void keep_from_forks(std::size_t size);
 
   const layout::control_root& root() const { return *root_; }
+  const descriptor& fd() const { return fd_; }
 
   std::vector<layout::job_entry> jobs() const;
   std::optional<layout::job_entry> find(std::string_view name) const;
@@ -62,14 +70,17 @@ class control_plane {
   void add_extension();
 
  private:
-  control_plane(pmemobjpool* pool, std::filesystem::path file);
+  void find_root();
   std::optional<std::size_t> index_of(std::string_view name) const;
+  layout::control_root& writable();
   template <class Entry>  // of the catalog, or a part's name
   void perform_write(Entry& entry, const Entry& content);
 
-  pmemobjpool* pool_;
+  descriptor fd_;
+  std::unique_ptr<opening_lock> lock_;  // until it is open
   std::filesystem::path file_;
-  layout::control_root* root_;
+  pmemobjpool* pool_ = nullptr;               // none: not open
+  const layout::control_root* root_ = nullptr;  // in libpmemobj's mapping once it is open
 };
 
 }  // namespace ppmm::detail

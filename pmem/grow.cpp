@@ -122,12 +122,12 @@ std::size_t pool::grow(const std::filesystem::path& file, std::size_t asked, boo
     const auto [before, after] = changes[i];
     size += after;
     if (after == before) continue;
-    parts[i].lock.reset();
-    auto control = detail::control_plane::open(parts[i].fd, parts[i].file);
+    detail::control_plane control(std::move(parts[i].fd), std::move(parts[i].lock), parts[i].file, parts[i].root.get());
+    control.open();
     if (detail::part_size(control.root()) != before) fail<pool_in_use>("{}: another process has just made it grow. Try again", parts[i].file.string());
-    cut(parts[i].fd, parts[i].file, before);
+    cut(control.fd(), parts[i].file, before);
     control.announce_extension(after - before, round);
-    lengthen(parts[i].fd, parts[i].file, before, after, sparse);
+    lengthen(control.fd(), parts[i].file, before, after, sparse);
     control.add_extension();
   }
   return size;

@@ -31,6 +31,8 @@ part_file open_part(const std::filesystem::path& file, opening how) {
   p.bad = known_bad_blocks(p.fd);
   check_bad_blocks(p.bad, verify.root(), file, verify.libpmemobj_refuses_bad_blocks());
   p.may_have_unfinished_jobs = verify.root().part == 0 && may_have_unfinished_jobs(verify.root(), file);
+  p.root_offset = verify.root_offset();
+  p.libpmemobj_first = verify.libpmemobj_has_its_say();
   p.root = verify.take_root();
   return p;
 }

@@ -21,9 +21,11 @@ struct part_file {
   descriptor fd;
   file_system where;
   std::unique_ptr<layout::control_root> root;
+  std::uint64_t root_offset = 0;
   std::vector<bad_range> bad;            // in its segments
   bool may_have_unfinished_jobs = false;  // the first part only
-  std::unique_ptr<opening_lock> lock;  // none: looked at only
+  bool libpmemobj_first = false;          // what it says may change when libpmemobj opens it, or libpmemobj may refuse it
+  std::unique_ptr<opening_lock> lock;     // none: looked at only
 };
 
 /// Whether the files are to be ours alone, or another process has them.

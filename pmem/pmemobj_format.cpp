@@ -22,7 +22,7 @@ std::uint64_t fletcher64(std::span<const std::byte> bytes, std::size_t hole, std
 std::uint64_t checksum_of(const pool_header& header) {
   const bool first_half_only = (header.incompat & incompat_checksum_2k) != 0;
   return fletcher64(std::as_bytes(std::span(&header, 1)), offsetof(pool_header, checksum),
-                    first_half_only ? sizeof(header) / 2 : offsetof(pool_header, shutdown_state));
+                    first_half_only ? sizeof(header) / 2 : offsetof(pool_header, shutdown));
 }
 
 std::uint64_t checksum_of(const pool_descriptor& descriptor) {

@@ -18,7 +18,14 @@ inline constexpr std::uint32_t major_version = 6;
 /// Feature bits. Others are refused: this code would not know what they change.
 inline constexpr std::uint32_t compat_check_bad_blocks = 1;
 inline constexpr std::uint32_t incompat_checksum_2k = 2;     // the header's checksum covers its first 2 KiB only
-inline constexpr std::uint32_t incompat_shutdown_state = 4;  // `shutdown_state` is in use
+inline constexpr std::uint32_t incompat_shutdown_state = 4;  // `shutdown` is in use
+
+/// Whether the pool was closed, and how often its devices had lost what they should keep when it was opened.
+struct shutdown_state {
+  std::uint64_t unsafe_shutdowns, devices;  // sums over the devices: of their counts, and of their names' checksums
+  std::uint8_t dirty, unused[39];
+  std::uint64_t checksum;
+};
 
 /// At offset 0.
 struct pool_header {
@@ -30,10 +37,10 @@ struct pool_header {
   std::uint64_t created;
   std::uint8_t architecture[16];
   std::uint8_t unused[3880];
-  std::uint8_t shutdown_state[64];  // not in the checksum
+  shutdown_state shutdown;  // not in the checksum
   std::uint64_t checksum;           // Fletcher, of the bytes up to 2 KiB or up to shutdown_state
 };
-static_assert(sizeof(pool_header) == 4096 && offsetof(pool_header, shutdown_state) == 4024);
+static_assert(sizeof(pool_header) == 4096 && offsetof(pool_header, shutdown) == 4024);
 
 /// At offset 4096. Its second half is working memory of the process that has the pool open: never read.
 struct pool_descriptor {

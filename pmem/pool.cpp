@@ -30,12 +30,12 @@ namespace {
 struct open_part {
   std::filesystem::path file;
   detail::file_system where;
-  std::optional<detail::control_plane> control;  // none: another process has it
+  std::optional<detail::control_plane> control;  // none: another process has it. It reads by the mapping
   std::unique_ptr<detail::mapping> data;
   std::vector<bad_range> bad = {};  // when it was opened
-  std::unique_ptr<layout::control_root> copy = {};  // where there is no control plane
+  std::unique_ptr<layout::control_root> checked = {};  // none: it has just been made
 
-  const layout::control_root& root() const { return control ? control->root() : *copy; }
+  const layout::control_root& root() const { return checked ? *checked : control->root(); }
 };
 
 std::optional<unsigned> node_of(const layout::part_entry& p) {
@@ -288,7 +288,7 @@ pool pool::create(const std::filesystem::path& file, const pool_options& options
 
 pool pool::open(const std::filesystem::path& file, const pool_options& options) {
   std::vector<std::unique_ptr<detail::mapping>> mapped;
-  // Whatever can be wrong is found by looking. libpmemobj writes as soon as it opens.
+  // Whatever can be wrong is found by looking. libpmemobj writes as soon as it opens, which is when the catalog is changed.
   std::vector<detail::part_file> found = detail::open_parts(file);
   const durability level = options.level.value_or(static_cast<durability>(found[0].root->durability));
   for (const detail::part_file& p : found) {
@@ -304,9 +304,11 @@ pool pool::open(const std::filesystem::path& file, const pool_options& options) 
   }
   std::vector<open_part> parts;
   for (std::size_t i = 0; i < found.size(); ++i) {
-    found[i].lock.reset();
-    auto control = detail::control_plane::open(found[i].fd, found[i].file);
-    parts.push_back({found[i].file, found[i].where, std::move(control), std::move(mapped[i]), std::move(found[i].bad)});
+    detail::part_file& p = found[i];
+    const auto* const root = reinterpret_cast<const layout::control_root*>(mapped[i]->base() + p.root_offset);
+    detail::control_plane control(std::move(p.fd), std::move(p.lock), p.file, root);
+    if (p.libpmemobj_first) control.open();
+    parts.push_back({p.file, p.where, std::move(control), std::move(mapped[i]), std::move(p.bad), std::move(p.root)});
   }
   return pool(std::make_unique<impl>(std::move(parts), level));
 }
@@ -332,8 +334,7 @@ void pool::move_part(const std::filesystem::path& file, unsigned part, const std
     const detail::part_file moved = detail::open_part(to);
     detail::check_is_part(*moved.root, to, *first.root, file, part);
   });
-  first.lock.reset();
-  detail::control_plane::open(first.fd, file).rename_part(part, full_path(to));
+  detail::control_plane(std::move(first.fd), std::move(first.lock), file, first.root.get()).rename_part(part, full_path(to));
 }
 
 pool pool::open_or_create(const std::filesystem::path& file, const pool_options& options) {

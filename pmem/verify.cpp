@@ -429,6 +429,7 @@ void verifier::check_lane(std::size_t lane, const std::byte* content) {
       std::memcpy(&entry, data + at, sizeof(entry));
       if (entry.offset == 0) break;
       if (!l.undo) refuse("an entry");
+      logs_are_empty_ = false;
       if (entry.offset >> format::operation_shift != format::operation_copy) refuse("an unknown operation");
       const std::uint64_t target = entry.offset & ((std::uint64_t{1} << format::operation_shift) - 1);
       const std::uint64_t first = descriptor_.root_offset + offsetof(layout::control_root, jobs);
@@ -438,6 +439,11 @@ void verifier::check_lane(std::size_t lane, const std::byte* content) {
       at += (sizeof(entry) + entry.size + line_size - 1) / line_size * line_size;
     }
   }
+}
+
+bool verifier::libpmemobj_has_its_say() const {
+  const format::shutdown_state& s = header_.shutdown;
+  return !logs_are_empty_ || (s.dirty != 0 && (s.unsafe_shutdowns != 0 || s.devices != 0));
 }
 
 std::optional<layout::job_entry> verifier::read_job(std::size_t index) {

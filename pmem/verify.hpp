@@ -41,6 +41,10 @@ class verifier {
   /// The pool has libpmemobj's feature CHECK_BAD_BLOCKS, as it has from its creation: then a bad block anywhere in the file
   /// keeps libpmemobj from opening it.
   bool libpmemobj_refuses_bad_blocks() const { return (header_.compat & pmemobj_format::compat_check_bad_blocks) != 0; }
+  /// Opening it, libpmemobj may restore what a transaction has begun to change; or refuse it, for the device has lost what
+  /// it should have kept at a power failure (its count of unsafe shutdowns). Otherwise it only reads. Valid when all have passed.
+  bool libpmemobj_has_its_say() const;
+  std::uint64_t root_offset() const { return descriptor_.root_offset; }
   /// Valid when the checks that others need have passed.
   const layout::control_root& root() const { return *root_; }
   std::unique_ptr<layout::control_root> take_root() { return std::move(root_); }
@@ -71,6 +75,7 @@ class verifier {
   pmemobj_format::pool_header header_{};
   pmemobj_format::pool_descriptor descriptor_{};
   std::unique_ptr<layout::control_root> root_;
+  bool logs_are_empty_ = true;
 };
 
 /// Throws medium_error if a bad block lies outside of the segments: libpmemobj reads there whenever the pool is opened, and

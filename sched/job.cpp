@@ -14,6 +14,7 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <future>
 #include <map>
 
 namespace ppmm {
@@ -368,8 +369,13 @@ void run_job(pool& p, std::string_view name, const root_task& root, const run_op
   idempotence_check check({name, {p.base(), p.span()}, books->img.region(), books->img.heap(), options.commits});
   entry.workers = std::max(entry.workers, asked);
   copy_text(entry.text, "");
-  if (!resuming || !options.call.empty()) p.keep_call(entry.serial, options.call);
-  p.put_job(entry);
+  // A job that goes on need not wait for it: changing the catalog takes longer than all else until the first task.
+  const bool beside = resuming && options.workers_as == worker_kind::threads && options.runner == nullptr;
+  std::future<void> in_catalog = std::async(beside ? std::launch::async : std::launch::deferred, [&] {
+    if (!resuming || !options.call.empty()) p.keep_call(entry.serial, options.call);
+    p.put_job(entry);
+  });
+  if (!beside) in_catalog.get();
   if (resuming && options.on_resume) options.on_resume(found);
 
   const signal_handlers handlers(options.crash_repeats > 0);
@@ -390,6 +396,7 @@ void run_job(pool& p, std::string_view name, const root_task& root, const run_op
     static_cast<void>(prepare());
     ++lost.renewals;
   }
+  if (beside) in_catalog.get();
   team& t = *books;
   earlier.deaths = lost.deaths;
   earlier.replaced = lost.replaced;
