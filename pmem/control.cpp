@@ -11,8 +11,10 @@
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
+#include <chrono>
 #include <cstring>
 #include <mutex>
+#include <thread>
 #include <utility>
 
 namespace ppmm::detail {
@@ -160,11 +162,16 @@ control_plane control_plane::create(const descriptor& fd, const std::filesystem:
 void control_plane::open() {
   if (pool_ != nullptr) return;
   if (lock_) lock_->hand_over();
-  pool_ = pmemobj_open(fd_.path().c_str(), layout::pool_layout_name);
+  // Others of PPMM that open it cannot come in between, but who only looks may have its lock for a moment.
+  for (int tries = 0; pool_ == nullptr && tries < 1000; ++tries) {
+    if (tries > 0) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    pool_ = pmemobj_open(fd_.path().c_str(), layout::pool_layout_name);
+    if (pool_ == nullptr && errno != EAGAIN) break;
+  }
   if (pool_ == nullptr) {
     switch (errno) {
       case EAGAIN:
-        fail<pool_in_use>("{}: another process has just opened it. Wait for it, or stop it", file_.string());
+        fail<pool_in_use>("{}: another process has it open, with libpmemobj or to look at it. Wait for it, or stop it", file_.string());
       case EACCES:
       case EPERM:
       case EROFS:
