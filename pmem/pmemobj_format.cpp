@@ -34,4 +34,15 @@ std::uint64_t checksum_of(const heap_header& header) {
   return fletcher64(std::as_bytes(std::span(&header, 1)), offsetof(heap_header, checksum), sizeof(header));
 }
 
+std::uint64_t checksum_of_undo(std::span<const std::byte> lines, std::uint64_t generation) {
+  const std::uint64_t sum = fletcher64(lines, offsetof(undo_entry, checksum), lines.size());
+  std::uint32_t low = static_cast<std::uint32_t>(sum);
+  std::uint32_t high = static_cast<std::uint32_t>(sum >> 32);
+  for (const std::uint64_t word : {generation & 0xffff'ffff, generation >> 32}) {
+    low += static_cast<std::uint32_t>(word);
+    high += low;
+  }
+  return std::uint64_t{high} << 32 | low;
+}
+
 }  // namespace ppmm::pmemobj_format

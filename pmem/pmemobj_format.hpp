@@ -130,5 +130,7 @@ std::uint64_t fletcher64(std::span<const std::byte> bytes, std::size_t hole, std
 std::uint64_t checksum_of(const pool_header& header);
 std::uint64_t checksum_of(const pool_descriptor& descriptor);
 std::uint64_t checksum_of(const heap_header& header);
+/// And into that of an undo entry: of its whole lines, and of the generation of the log that it stands in.
+std::uint64_t checksum_of_undo(std::span<const std::byte> lines, std::uint64_t generation);
 
 }  // namespace ppmm::pmemobj_format

@@ -429,14 +429,16 @@ void verifier::check_lane(std::size_t lane, const std::byte* content) {
       std::memcpy(&entry, data + at, sizeof(entry));
       if (entry.offset == 0) break;
       if (!l.undo) refuse("an entry");
-      logs_are_empty_ = false;
       if (entry.offset >> format::operation_shift != format::operation_copy) refuse("an unknown operation");
       const std::uint64_t target = entry.offset & ((std::uint64_t{1} << format::operation_shift) - 1);
       const std::uint64_t first = descriptor_.root_offset + offsetof(layout::control_root, jobs);
       const std::uint64_t last = descriptor_.root_offset + offsetof(layout::control_root, extension_count);
       if (!inside(target, entry.size, first, last)) refuse("other bytes");
       if (entry.size > header.capacity - at - sizeof(entry)) refuse("an entry that is too long");
-      at += (sizeof(entry) + entry.size + line_size - 1) / line_size * line_size;
+      const std::size_t lines = (sizeof(entry) + entry.size + line_size - 1) / line_size * line_size;
+      // Those of a transaction that is over stay, and only the log's generation goes on.
+      if (format::checksum_of_undo({data + at, lines}, header.generation) == entry.checksum) logs_are_empty_ = false;
+      at += lines;
     }
   }
 }

@@ -111,17 +111,8 @@ class ForgedLog : public Forged {
     std::vector<std::byte> entry(format::undo_bytes, std::byte{0x5a});
     format::undo_entry head{target | operation << format::operation_shift, 0, size};
     std::memcpy(entry.data(), &head, sizeof(head));
-    // The checksum is over whole lines, and goes on over the generation.
     const std::size_t lines = std::min<std::uint64_t>((sizeof(head) + size + 63) / 64 * 64, entry.size());
-    std::uint64_t sum =
-        format::fletcher64(std::span(entry).first(lines), offsetof(format::undo_entry, checksum), lines);
-    std::uint32_t low = static_cast<std::uint32_t>(sum);
-    std::uint32_t high = static_cast<std::uint32_t>(sum >> 32);
-    for (const std::uint64_t word : {header.generation & 0xffff'ffff, header.generation >> 32}) {
-      low += static_cast<std::uint32_t>(word);
-      high += low;
-    }
-    head.checksum = std::uint64_t{high} << 32 | low;
+    head.checksum = format::checksum_of_undo(std::span(entry).first(lines), header.generation);
     std::memcpy(entry.data(), &head, sizeof(head));
     overwrite(file, undo_at + sizeof(header), entry.data(), entry.size());
     const std::uint64_t end = 0;

@@ -281,6 +281,49 @@ TEST_F(Pool, IsHeldAgainstItsOwnProcess) {
   expect_refused<pool_in_use>(file, "process " + std::to_string(::getpid()));
 }
 
+/// Once by libpmem2, and once more by libpmemobj when that has opened it.
+int times_mapped(const fs::path& file) {
+  int times = 0;
+  std::ifstream maps("/proc/self/maps");
+  for (std::string line; std::getline(maps, line);) times += line.ends_with(file.string());
+  return times;
+}
+
+TEST_F(Pool, IsHeldBeforeLibpmemobjOpensItAndAfter) {
+  create();
+  pool p = pool::open(file);
+  for (const int times : {1, 2}) {
+    EXPECT_EQ(times_mapped(file), times);
+    expect_refused<pool_in_use>(file, "process " + std::to_string(::getpid()));
+    EXPECT_EQ(pmemobj_open(file.c_str(), layout::pool_layout_name), nullptr) << "other programs of libpmemobj are not kept out";
+    EXPECT_EQ(p.jobs().size(), times - 1u);
+    p.put_job(job("one"));
+  }
+}
+
+TEST_F(Pool, IsHeldByOneAtEachMoment) {
+  create();
+  const auto opens_often = [&] {
+    int opened = 0;
+    while (opened < 100) {
+      try {
+        pool p = pool::open(file);
+        auto& holder = reinterpret_cast<volatile pid_t&>(p.segments()[0][0]);
+        if (holder != 0) return 1;
+        holder = ::getpid();
+        p.put_job(job("one"));  // libpmemobj opens it
+        if (holder != ::getpid()) return 2;
+        holder = 0;
+        ++opened;
+      } catch (const pool_in_use&) {
+      }
+    }
+    return 0;
+  };
+  child a(opens_often), b(opens_often), c(opens_often);
+  for (child* one : {&a, &b, &c}) EXPECT_EQ(one->wait(), 0);
+}
+
 TEST_F(Pool, IsFreeWhenItIsClosed) {
   create();
   { pool p = pool::open(file); }
