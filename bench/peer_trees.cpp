@@ -29,11 +29,19 @@ ppmm::step<double> integrate(ppmm::context& cx, quadrature::node n) {
       .then([](ppmm::context&, double left, double right) -> ppmm::step<double> { return left + right; });
 }
 
+/// Nodes below, counted as its peers do (uts::search tells leaves and depth as well).
+ppmm::step<std::uint64_t> count_nodes(ppmm::context& cx, std::uint32_t sample, uts_tree::node n) {
+  const uts_tree tree{&uts::samples[sample]};
+  std::uint64_t sum = 0;
+  uts_tree::node a, b;
+  unsigned children = 0;
+  while ((children = tree.expand(n, sum, a, b)) == 1) n = a;
+  if (children == 0) return sum;
+  return cx.fork(ppmm::task<count_nodes>(sample, a), ppmm::task<count_nodes>(sample, b))
+      .then([sum](ppmm::context&, std::uint64_t left, std::uint64_t right) -> ppmm::step<std::uint64_t> { return sum + left + right; });
+}
+
 constexpr auto as_it_is = [](ppmm::context&, auto value) -> ppmm::step<decltype(value)> { return value; };
-/// Nodes but for the root, as uts_tree counts.
-constexpr auto nodes_below = [](ppmm::context&, const uts::found& all) -> ppmm::step<std::uint64_t> {
-  return all.nodes - 1;
-};
 
 /// All but serial code: that is given. `finish` makes the tree's value of the task's result.
 template <call_tree Tree, class Serial, class OpenMP, ppmm::task_like Task, class Finish>
@@ -102,8 +110,7 @@ void add_trees(std::vector<workload_kind>& all, const workload_sizes& sizes) {
            compute_by_all(
                w, tree, tree.whole(), [tree] { return search(tree, tree.whole(), in_turn()); },
                [tree](unsigned t) { return openmp::uts(tree, t); },
-               ppmm::task<uts::search>(static_cast<std::uint32_t>(&sample - uts::samples.data()), uts::root_of(sample)),
-               nodes_below);
+               ppmm::task<count_nodes>(static_cast<std::uint32_t>(&sample - uts::samples.data()), tree.whole()), as_it_is);
          }});
 }
 
