@@ -273,7 +273,7 @@ void control_plane::put(layout::job_entry job) {
 /// tells of the job with that serial, which has begun or will, or of none. The job itself does not depend on it.
 void control_plane::keep_call(std::uint64_t serial, std::string_view text) {
   const layout::call_record& there = root_->call;
-  static_assert(offsetof(layout::control_root, call) % sizeof call.serial == 0);
+  static_assert(offsetof(layout::control_root, call) % sizeof there.serial == 0);
   if (text.size() > layout::max_call) text = {};
   const std::uint64_t sum = checksum_of_call(serial, text);
   if (there.serial == serial && there.checksum == sum && there.bytes == text.size() &&
