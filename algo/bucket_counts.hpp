@@ -54,17 +54,18 @@ inline constexpr std::size_t bucket_stripe = 64;
 
 /// The task that adds up the counts of all blocks: `totals`, by bucket, and, if it is not empty, `before`: what the
 /// blocks before have of that bucket. O(1) transfers for each line of the table.
-inline auto add_up_buckets(const bucket_table<std::uint32_t>& counts, const bucket_table<std::uint64_t>& before,
-                           const out<std::uint64_t>& totals) {
+template <class Count>
+auto add_up_buckets(const bucket_table<Count>& counts, const bucket_table<std::uint64_t>& before,
+                    const out<std::uint64_t>& totals) {
   const std::size_t stripes = (counts.buckets + bucket_stripe - 1) / bucket_stripe;
   return for_each(0, stripes, [=](context& cx, std::size_t first, std::size_t last) {
     const std::size_t lo = first * bucket_stripe, n = std::min(last * bucket_stripe, counts.buckets) - lo;
-    const std::uint32_t* const from = cx.read(counts.all).data();  // null where there are no blocks
+    const Count* const from = cx.read(counts.all).data();  // null where there are no blocks
     std::uint64_t* const __restrict sum = cx.write(totals.sub(lo, n)).data();
     std::fill_n(sum, n, std::uint64_t{0});
     for (std::size_t b = 0; b < counts.blocks; ++b) {
       if (!before.all.empty()) std::copy_n(sum, n, cx.write(before.row(b).sub(lo, n)).data());
-      const std::uint32_t* const __restrict row = from + b * counts.buckets + lo;
+      const Count* const __restrict row = from + b * counts.buckets + lo;
       for (std::size_t i = 0; i < n; ++i) sum[i] += row[i];
     }
   });

@@ -2,16 +2,12 @@
 #pragma once
 
 #include <ppmm/algo/bucket_counts.hpp>
-#include <ppmm/algo/integer_sort.hpp>
 #include <ppmm/algo/map.hpp>
 #include <ppmm/algo/views.hpp>
 #include <ppmm/sched/context.hpp>
 
-#include <algorithm>
-#include <bit>
 #include <cstddef>
 #include <cstdint>
-#include <functional>
 #include <string>
 
 namespace ppmm {
@@ -52,33 +48,23 @@ auto histogram_of_few(const in<T>& from, const out<std::uint64_t>& to, const Buc
   };
 }
 
-/// The task that counts sorted bucket numbers.
-inline auto count_sorted(const in<std::uint64_t>& sorted, const out<std::uint64_t>& to) {
-  return ppmm::for_each(0, to.size(), [=](context& cx, std::size_t lo, std::size_t hi) {
-    const auto all = cx.read(sorted);
-    auto at = std::lower_bound(all.begin(), all.end(), lo);
-    for (std::uint64_t& n : cx.write(to.sub(lo, hi - lo))) {
-      const auto from = at;
-      while (at != all.end() && *at == lo) ++at;
-      n = static_cast<std::uint64_t>(at - from);
-      ++lo;
-    }
-  });
-}
+/// The task that sorts bucket numbers and counts them.
+struct count_by_sorting {
+  array<std::uint64_t> numbers;
+  out<std::uint64_t> to;
+  step<void> operator()(context& cx) const;
+};
 
-/// The task that sorts bucket numbers first: a table would be larger than the data.
+/// The task for more buckets: a table would be larger than the data.
 template <class T, class Bucket>
 auto histogram_of_many(const in<T>& from, const out<std::uint64_t>& to, const Bucket& bucket) {
   return [=](context& cx) -> step<void> {
-    const array<std::uint64_t> buckets = cx.alloc<std::uint64_t>(from.size());
-    return cx.call(map(from, buckets, bucket)).then([=](context& c) -> step<void> {
-      return c.call(integer_sort(buckets, std::identity(), static_cast<unsigned>(std::bit_width(to.size() - 1))))
-          .then([=](context& d) -> step<void> {
-            return d.call(count_sorted(as_in(buckets), to)).then([=](context& e) -> step<void> {
-              e.free(buckets);
-              return {};
-            });
-          });
+    const array<std::uint64_t> numbers = cx.alloc<std::uint64_t>(from.size());
+    return cx.call(map(from, numbers, bucket)).then([=](context& c) -> step<void> {
+      return c.call(count_by_sorting{numbers, to}).then([=](context& d) -> step<void> {
+        d.free(numbers);
+        return {};
+      });
     });
   };
 }

@@ -1,75 +1,101 @@
 #include <ppmm/algo/matmul.hpp>
+#include <ppmm/algo/multiply_tile.hpp>
 
 #include <algorithm>
-#include <cstring>
+#include <array>
+#include <string>
+#include <type_traits>
+#include <utility>
 
 namespace ppmm::detail {
 namespace {
 
-// A block of sums of 4 × 8 stays in registers: 8 vectors of 4, or 16 of 2.
-using lanes [[gnu::vector_size(32)]] = double;
-constexpr std::size_t high = 4, vectors = 2, wide = vectors * 4;
-
-constexpr std::size_t packed_vectors = tile_side / 4;  // of a row
-
-/// The sums of `block_rows` rows and up to 8 columns (+)= a b, where b's rows are packed and filled up with zeros.
-template <std::size_t block_rows>
-[[gnu::always_inline]] inline void multiply_block(std::size_t columns, std::size_t k, rows<const double> a,
-                                                  const lanes* b, rows<const double> before, rows<double> c) {
-  lanes sums[block_rows][vectors] = {};
-  for (std::size_t l = 0; l < k; ++l) {
-    for (std::size_t i = 0; i < block_rows; ++i)
-      for (std::size_t v = 0; v < vectors; ++v) sums[i][v] += a[i][l] * b[l * packed_vectors + v];
+/// Opens all rows of a tile. None of its sides is zero.
+template <class V, class Open>
+auto open_rows(const tile<V>& t, Open open) {
+  using pointer = decltype(open(t.row(0)).data());
+  rows<std::remove_pointer_t<pointer>> all;
+  for (std::size_t r = 0; r < t.rows(); ++r) {
+    const pointer p = open(t.row(r)).data();
+    if (r == 0) all.first = p;
+    if (r == 1) all.stride = static_cast<std::size_t>(p - all.first);
   }
-  double all[block_rows][wide];  // a copy: else the sums would be stored at each step
-  std::memcpy(all, sums, sizeof all);
-  for (std::size_t i = 0; i < block_rows; ++i)
-    for (std::size_t j = 0; j < columns; ++j) c[i][j] = before.first == nullptr ? all[i][j] : before[i][j] + all[i][j];
+  return all;
 }
 
-template <class T>
-[[gnu::always_inline]] inline rows<T> shifted(const rows<T>& r, std::size_t row, std::size_t column) {
-  return r.first == nullptr ? r : rows<T>{r.first + row * r.stride + column, r.stride};
-}
+/// The task that computes one tile of the result.
+struct multiply_loop {
+  tile<in<double>> a, b;
+  tile<out<double>> c;
+  std::uint64_t units;
+  std::size_t done = 0;                    // of the inner dimension
+  std::array<array<double>, 2> sums = {};  // what is added up so far, in turns
 
-[[gnu::always_inline]] inline void multiply(std::size_t m, std::size_t n, std::size_t k, rows<const double> a,
-                                            rows<const double> b, rows<const double> before, rows<double> c) {
-  lanes packed[tile_side * packed_vectors] = {};
-  for (std::size_t from = 0; from < k; from += tile_side) {
-    const std::size_t some = std::min(tile_side, k - from);
-    for (std::size_t l = 0; l < some; ++l) std::memcpy(packed + l * packed_vectors, b[from + l], n * sizeof(double));
-    for (std::size_t j = 0; j < n; j += wide) {
-      const std::size_t columns = std::min(wide, n - j);
-      std::size_t i = 0;
-      for (; i + high <= m; i += high)
-        multiply_block<high>(columns, some, shifted(a, i, from), packed + j / 4, shifted(before, i, j),
-                             shifted(c, i, j));
-      for (; i < m; ++i)
-        multiply_block<1>(columns, some, shifted(a, i, from), packed + j / 4, shifted(before, i, j), shifted(c, i, j));
+  step<void> operator()(context& cx) const {
+    multiply_loop rest = *this;
+    for (std::size_t k = a.columns(); rest.done < k;) {
+      const std::size_t some = std::min(inner_turn, k - rest.done);
+      if (!cx.turn(rest, [&] { rest.add(cx, some); })) return step<void>::detached();
+      rest.done += some;
+      std::swap(rest.sums[0], rest.sums[1]);
     }
-    before = {c.first, c.stride};
+    cx.free(rest.sums[0]);
+    cx.free(rest.sums[1]);
+    return {};
   }
-}
 
-void multiply_plain(std::size_t m, std::size_t n, std::size_t k, rows<const double> a, rows<const double> b,
-                    rows<const double> before, rows<double> c) {
-  multiply(m, n, k, a, b, before, c);
-}
-#if defined(__x86_64__)
-[[gnu::target("avx2,fma")]] void multiply_fused(std::size_t m, std::size_t n, std::size_t k, rows<const double> a,
-                                                rows<const double> b, rows<const double> before, rows<double> c) {
-  multiply(m, n, k, a, b, before, c);
-}
-const auto chosen = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") ? multiply_fused : multiply_plain;
-#else
-constexpr auto chosen = multiply_plain;
-#endif
+ private:
+  void add(context& cx, std::size_t some) const {
+    const auto read = [&cx](const in<double>& row) { return cx.read(row); };
+    const auto write = [&cx](const out<double>& row) { return cx.write(row); };
+    const std::size_t m = c.rows(), n = c.columns();
+    const auto left = open_rows(a.sub(0, done, m, some), read);
+    const auto right = open_rows(b.sub(done, 0, some, n), read);
+    const auto before = done == 0 ? rows<const double>() : rows<const double>{cx.read(sums[0]).data(), n};
+    const auto to = done + some == a.columns() ? open_rows(c, write) : rows<double>{cx.write(sums[1]).data(), n};
+    multiply_tile(m, n, some, left, right, before, to);
+    if (units != 0) cx.advance(units * m * n * some);
+  }
+};
+
+/// The task that halves the longer side of the result.
+struct multiply_tree {
+  tile<in<double>> a, b;
+  tile<out<double>> c;
+  std::uint64_t units;
+
+  step<void> operator()(context& cx) const {
+    const std::size_t m = c.rows(), n = c.columns(), k = a.columns();
+    if (m <= tile_side && n <= tile_side) return leaf(cx);
+    const bool by_rows = m >= n;
+    const std::size_t i = by_rows ? half(m) : m, j = by_rows ? n : half(n);
+    const multiply_tree first{a.sub(0, 0, i, k), b.sub(0, 0, k, j), c.sub(0, 0, i, j), units};
+    const multiply_tree second = by_rows ? multiply_tree{a.sub(i, 0, m - i, k), b, c.sub(i, 0, m - i, n), units}
+                                         : multiply_tree{a, b.sub(0, j, k, n - j), c.sub(0, j, m, n - j), units};
+    return cx.fork(first, second).then([](context&) -> step<void> { return {}; });
+  }
+
+ private:
+  static std::size_t half(std::size_t side) { return (side / 2 + tile_side - 1) / tile_side * tile_side; }
+
+  step<void> leaf(context& cx) const {
+    if (a.columns() == 0)
+      for (std::size_t r = 0; r < c.rows(); ++r) std::ranges::fill(cx.write(c.row(r)), 0.0);
+    multiply_loop loop{a, b, c, units};
+    if (a.columns() > inner_turn) loop.sums[0] = cx.alloc<double>(c.rows() * c.columns());
+    if (a.columns() > inner_turn) loop.sums[1] = cx.alloc<double>(c.rows() * c.columns());
+    return loop(cx);
+  }
+};
 
 }  // namespace
 
-void multiply_tile(std::size_t m, std::size_t n, std::size_t k, rows<const double> a, rows<const double> b,
-                   rows<const double> before, rows<double> c) {
-  chosen(m, n, k, a, b, before, c);
+step<void> multiplication::operator()(context& cx) const {
+  const auto shape = [](const auto& t) { return std::to_string(t.rows()) + " × " + std::to_string(t.columns()); };
+  if (a.columns() != b.rows() || c.rows() != a.rows() || c.columns() != b.columns())
+    throw error("matmul: " + shape(a) + " times " + shape(b) + " does not give " + shape(c));
+  if (c.rows() == 0 || c.columns() == 0) return {};
+  return multiply_tree{a, b, c, units}(cx);
 }
 
 }  // namespace ppmm::detail

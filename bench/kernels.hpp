@@ -2,6 +2,7 @@
 #pragma once
 
 #include <ppmm/algo/matmul.hpp>
+#include <ppmm/algo/multiply_tile.hpp>
 #include <ppmm/ppmm.hpp>
 
 #include <tbb/global_control.h>

@@ -2,6 +2,8 @@
 /// heap is clean afterwards.
 #include "algo_test.hpp"
 
+#include <ppmm/algo/multiply_tile.hpp>
+
 #include <functional>
 #include <map>
 #include <numeric>

@@ -296,7 +296,7 @@ TEST_F(Pool, IsHeldBeforeLibpmemobjOpensItAndAfter) {
     EXPECT_EQ(times_mapped(file), times);
     expect_refused<pool_in_use>(file, "process " + std::to_string(::getpid()));
     EXPECT_EQ(pmemobj_open(file.c_str(), layout::pool_layout_name), nullptr) << "other programs of libpmemobj are not kept out";
-    EXPECT_EQ(p.jobs().size(), times - 1u);
+    EXPECT_EQ(p.jobs().size(), static_cast<std::size_t>(times - 1));
     p.put_job(job("one"));
   }
 }
