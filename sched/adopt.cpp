@@ -139,6 +139,7 @@ std::optional<position> worker::finish_rob(unsigned slot, std::uint32_t life, id
   access();
   if (dead.owner.load() != robbed_word(life, robber)) return std::nullopt;
   counts_.robberies.add();
+  if (seen_ != nullptr) seen_->robbed(slot);
   restart r = newest_record(dead, team_.serial);
   if (r.sequence < team_.desks[slot].sequence.load(std::memory_order_acquire)) scribbled("its newest restart record is gone");
   check_adopted(team_.img, r);

@@ -65,7 +65,7 @@ observer::~observer() = default;
 // ---- time ----------------------------------------------------------------------------------------------------------
 
 void observer::open(activity a, std::uint64_t now, std::uint64_t type) {
-  open_.push_back({a, cause_, type, now, 0, 0});
+  open_.push_back({a, cause_, 0, type, now, 0, 0});
 }
 
 void observer::close(std::uint64_t now) {
@@ -79,7 +79,7 @@ void observer::close(std::uint64_t now) {
   if (events_.size() >= most_events)
     ++left_out_;
   else
-    events_.push_back({o.what, o.cause, false, o.type, o.begin, now, o.exposure});
+    events_.push_back({o.what, o.cause, false, o.grave, o.type, o.begin, now, o.exposure});
 }
 
 void observer::close_as(activity a, std::uint64_t now) {
@@ -119,6 +119,10 @@ void observer::faulted(bool hard, std::uint64_t now) {
 
 void observer::exposed(exposure e, std::uint64_t now) {
   if (events_wanted_ && exposures_.size() < most_events) exposures_.push_back({exposure_word(e), now});
+}
+
+void observer::robbed(unsigned slot) {
+  if (is_in(activity::adoption) && open_.back().grave == 0) open_.back().grave = slot + 1;
 }
 
 // ---- commits -------------------------------------------------------------------------------------------------------
@@ -292,7 +296,8 @@ trace_track observer::track(std::uint64_t origin) const {
   const auto since = [&](std::uint64_t t) { return ns(t - std::min(t, origin)); };
   trace_track t{worker_, slot_, {}, {}, {}, left_out_};
   for (const event& e : events_)
-    t.events.push_back({e.what, e.cause, e.cut, since(e.begin), since(e.end), e.exposure, name_of_type(e.type)});
+    t.events.push_back(
+        {e.what, e.cause, e.cut, e.grave, since(e.begin), since(e.end), e.exposure, name_of_type(e.type)});
   for (const auto& e : exposures_) t.exposures.push_back({e.exposure, since(e.ns)});
   for (const auto& f : faults_) t.faults.push_back({f.hard, since(f.ns)});
   return t;

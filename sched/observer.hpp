@@ -32,6 +32,7 @@ class observer {
   void idle_begins(std::uint64_t now);
   void faulted(bool hard, std::uint64_t now);
   void exposed(exposure e, std::uint64_t now);
+  void robbed(unsigned slot);  // the adoption under way has won that grave
 
   // ---- commits
   void commit_begins(std::uint64_t now, commit_cause cause, const flush_counters& before);
@@ -69,12 +70,14 @@ class observer {
   struct open_activity {
     activity what;
     commit_cause cause;
+    std::uint32_t grave;
     std::uint64_t type, begin, inside, exposure;
   };
   struct event {
     activity what;
     commit_cause cause;
     bool cut;
+    std::uint32_t grave;
     std::uint64_t type, begin, end, exposure;
   };
   struct pending_view {

@@ -151,10 +151,30 @@ class event_list {
 
 double us(std::uint64_t ns) { return static_cast<double>(ns) / 1000; }
 
-/// What is an arrow's end must lie in a slice; Perfetto binds it to the one that is there then.
+/// Not 0: until August 2025 Perfetto took such a thread for the one that bears the process's number (its change 2278).
+unsigned tid(const trace_track& t) { return t.worker + 1; }
+
+/// An arrow's end must lie in a slice; viewers bind it to the innermost that is there then.
 struct moment {
-  unsigned worker;
+  const trace_track* track;
   std::uint64_t ns;
+};
+
+/// Whether a moment of a track lies in a slice: events may have been left out.
+class covered {
+ public:
+  explicit covered(const trace_track& t) : events_(&t.events), begins_(t.events.size()) {
+    std::uint64_t first = ~std::uint64_t{0};
+    for (std::size_t i = begins_.size(); i-- > 0;) begins_[i] = first = std::min(first, t.events[i].begin_ns);
+  }
+  bool operator()(std::uint64_t ns) const {
+    const auto after = std::ranges::upper_bound(*events_, ns, {}, &trace_event::end_ns);
+    return after != events_->end() && begins_[static_cast<std::size_t>(after - events_->begin())] <= ns;
+  }
+
+ private:
+  const std::vector<trace_event>* events_;
+  std::vector<std::uint64_t> begins_;  // the first of this event and all later ones
 };
 
 void write_arrows(const run_trace& trace, event_list& out) {
@@ -163,31 +183,67 @@ void write_arrows(const run_trace& trace, event_list& out) {
   };
   std::map<std::uint64_t, moment> offered;  // when a child could be taken
   std::map<std::uint64_t, moment> arrived;  // who was first at a join
+  std::map<unsigned, moment> died;          // by slots
   for (const trace_track& t : trace.tracks) {
-    for (const auto& e : t.exposures) offered[e.exposure] = {t.worker, e.ns};
+    const covered in_a_slice(t);
+    for (const auto& e : t.exposures)
+      if (in_a_slice(e.ns)) offered[e.exposure] = {&t, e.ns};
+    for (const auto& f : t.faults)
+      if (f.hard && f.ns > 0 && in_a_slice(f.ns - 1)) died[t.slot] = {&t, f.ns - 1};
     for (const trace_event& e : t.events)
       if (e.what == activity::join && e.exposure != 0)
-        if (const auto [at, is_new] = arrived.try_emplace(e.exposure, moment{t.worker, end_of(e)});
+        if (const auto [at, is_new] = arrived.try_emplace(e.exposure, moment{&t, end_of(e)});
             !is_new && end_of(e) < at->second.ns)
-          at->second = {t.worker, end_of(e)};
+          at->second = {&t, end_of(e)};
   }
   std::uint64_t id = 0;
-  const auto arrow = [&](const char* name, moment from, moment to) {
-    if (to.ns < from.ns) return;
+  const auto arrow = [&](const char* name, const auto& from, auto of, const trace_track& t, const trace_event& e) {
+    const auto found = from.find(of);
+    if (found == from.end()) return;
+    const auto& [track, ns] = found->second;
+    if (track == &t || end_of(e) < ns) return;
     ++id;
-    out.add(R"({{"ph":"s","cat":"{0}","name":"{0}","id":{1},"pid":1,"tid":{2},"ts":{3:.3f}}})", name, id, from.worker,
-            us(from.ns));
+    out.add(R"({{"ph":"s","cat":"{0}","name":"{0}","id":{1},"pid":1,"tid":{2},"ts":{3:.3f}}})", name, id, tid(*track),
+            us(ns));
     out.add(R"({{"ph":"f","bp":"e","cat":"{0}","name":"{0}","id":{1},"pid":1,"tid":{2},"ts":{3:.3f}}})", name, id,
-            to.worker, us(to.ns));
+            tid(t), us(end_of(e)));
   };
   for (const trace_track& t : trace.tracks)
     for (const trace_event& e : t.events) {
-      if (e.exposure == 0) continue;
-      if (const auto from = offered.find(e.exposure); e.what == activity::steal && from != offered.end())
-        arrow("steal", from->second, {t.worker, end_of(e)});
-      if (const auto from = arrived.find(e.exposure); e.what == activity::join && from->second.worker != t.worker)
-        arrow("join", from->second, {t.worker, end_of(e)});
+      if (e.what == activity::steal && e.exposure != 0) arrow("steal", offered, e.exposure, t, e);
+      if (e.what == activity::join && e.exposure != 0) arrow("join", arrived, e.exposure, t, e);
+      if (e.what == activity::adoption && e.grave != 0) arrow("adoption", died, e.grave - 1, t, e);
     }
+}
+
+/// What a slice of the program's is called: its function, without the namespaces, for which most slices are too narrow.
+std::string short_name(const std::string& function) {
+  const std::size_t at = function.rfind("::");
+  if (at == std::string::npos || at + 2 == function.size() || function.compare(at + 2, 8, "operator") == 0)
+    return function;
+  return function.substr(at + 2);
+}
+
+/// Colours for what is not the program's work, from the viewer's list; the others have one each by their names.
+const char* colour_of(activity a) {
+  if (a == activity::idle) return R"(,"cname":"grey")";
+  if (a == activity::lost_steal) return R"(,"cname":"generic_work")";
+  if (a == activity::restart) return R"(,"cname":"bad")";
+  if (a == activity::adoption) return R"(,"cname":"good")";
+  return "";
+}
+
+/// What is told of a slice that is clicked on.
+std::string details_of(const trace_event& e) {
+  std::string out;
+  const auto add = [&](std::string_view name, std::string_view value) {
+    out += fmt::format(R"({}"{}":"{}")", out.empty() ? "" : ",", name, in_json(value));
+  };
+  if (!e.type.empty()) add("next", e.type);
+  if (e.what == activity::commit) add("cause", name_of(e.cause));
+  if (e.grave != 0) add("grave", fmt::format("slot {}", e.grave - 1));
+  if (e.cut) add("cut", "by a fault");
+  return out;
 }
 
 }  // namespace
@@ -196,9 +252,14 @@ void write_chrome_trace(const run_trace& trace, const std::function<void(std::st
   write(fmt::format(R"({{"displayTimeUnit":"ns","otherData":{{"job":"{}"}},"traceEvents":[)", in_json(trace.job)));
   event_list out(write);
   out.add(R"({{"ph":"M","pid":1,"name":"process_name","args":{{"name":"{}"}}}})", in_json(trace.job));
+  unsigned position = 0;
   for (const trace_track& t : trace.tracks) {
-    out.add(R"({{"ph":"M","pid":1,"tid":{},"name":"thread_name","args":{{"name":"worker {}, slot {}"}}}})", t.worker,
-            t.worker, t.slot);
+    const std::string left_out = t.left_out == 0 ? "" : fmt::format(" ({} events left out)", t.left_out);
+    out.add(R"({{"ph":"M","pid":1,"tid":{},"name":"thread_name","args":{{"name":"worker {}, slot {}{}"}}}})", tid(t),
+            t.worker, t.slot, left_out);
+    // Else "worker 10" comes before "worker 2".
+    out.add(R"({{"ph":"M","pid":1,"tid":{},"name":"thread_sort_index","args":{{"sort_index":{}}}}})", tid(t),
+            position++);
     // Parents before children, also where both begin at once: viewers sort by time only.
     std::vector<const trace_event*> events;
     for (const trace_event& e : t.events) events.push_back(&e);
@@ -208,19 +269,14 @@ void write_chrome_trace(const run_trace& trace, const std::function<void(std::st
     });
     for (const trace_event* e : events) {
       const std::string name =
-          e->what == activity::capsule && !e->type.empty() ? function_of(e->type) : name_of(e->what);
-      out.add(
-          R"({{"ph":"X","cat":"{}","name":"{}","pid":1,"tid":{},"ts":{:.3f},"dur":{:.3f},"args":{{"next":"{}"{}{}}}}})",
-          name_of(e->what), in_json(name), t.worker, us(e->begin_ns), us(e->end_ns - e->begin_ns), in_json(e->type),
-          e->what == activity::commit ? fmt::format(R"(,"cause":"{}")", name_of(e->cause)) : "",
-          e->cut ? R"(,"cut":"by a fault")" : "");
+          e->what == activity::capsule && !e->type.empty() ? short_name(function_of(e->type)) : name_of(e->what);
+      out.add(R"({{"ph":"X","cat":"{}","name":"{}","pid":1,"tid":{},"ts":{:.3f},"dur":{:.3f}{},"args":{{{}}}}})",
+              name_of(e->what), in_json(name), tid(t), us(e->begin_ns), us(e->end_ns - e->begin_ns), colour_of(e->what),
+              details_of(*e));
     }
     for (const auto& f : t.faults)
-      out.add(R"({{"ph":"i","s":"t","cat":"fault","name":"{} fault","pid":1,"tid":{},"ts":{:.3f}}})",
-              f.hard ? "hard" : "soft", t.worker, us(f.ns));
-    if (t.left_out != 0)
-      out.add(R"({{"ph":"M","pid":1,"tid":{},"name":"thread_labels","args":{{"labels":"{} events left out"}}}})",
-              t.worker, t.left_out);
+      out.add(R"({{"ph":"i","s":"t","cat":"fault","name":"{} fault","pid":1,"tid":{},"ts":{:.3f},"cname":"terrible"}})",
+              f.hard ? "hard" : "soft", tid(t), us(f.ns));
   }
   write_arrows(trace, out);
   out.flush();

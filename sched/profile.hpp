@@ -100,6 +100,7 @@ struct trace_event {
   activity what = activity::strand;
   commit_cause cause = commit_cause::heartbeat;  ///< of commits
   bool cut = false;                              ///< by a fault
+  std::uint32_t grave = 0;                       ///< adoptions: one more than the dead worker's slot; 0: none
   std::uint64_t begin_ns = 0, end_ns = 0;        ///< since the run began
   std::uint64_t exposure = 0;                    ///< steals and joins: which; 0: none
   std::string_view type;                         ///< demangled; what was to run; may be empty
@@ -124,7 +125,8 @@ struct run_trace {
 };
 
 /// The trace in the JSON of Chrome's trace viewer, which Perfetto opens too: workers are tracks, what they did are
-/// slices, arrows lead from victims to thieves. `write` gets it part by part.
+/// slices, arrows lead from victims to thieves, from the dead to who adopts their strand, and over joins. `write` gets
+/// it part by part.
 void write_chrome_trace(const run_trace& trace, const std::function<void(std::string_view)>& write);
 
 }  // namespace ppmm

@@ -105,7 +105,10 @@ void bury(team& t, unsigned slot) {
   stack_end_ = reinterpret_cast<std::uintptr_t>(__builtin_frame_address(0));
   forget();
   in_task_ = false;
-  if (signal_.number != 0) judge_signal();
+  if (signal_.number != 0) {
+    if (seen_ != nullptr) seen_->faulted(false, ticks());  // only here: it needs memory, which a signal's handler may not ask for
+    judge_signal();
+  }
   unsigned rounds = 0;
   bool entered = false;
   while (!looks_over(rounds)) {

@@ -52,7 +52,7 @@ void add_profile_run(CLI::App& profile) {
       ->type_name("JOB...");
   command->add_option("--json", options->json, "Write the figures there, as JSON")->type_name("FILE");
   command->add_option("--html", options->html, "Write a page with charts there")->type_name("FILE");
-  command->add_option("--trace", options->trace, "Write what each worker did when, for Perfetto and chrome://tracing")
+  command->add_option("--trace", options->trace, "Write what each worker did when, for Perfetto (ui.perfetto.dev) and catapult's trace viewer")
       ->type_name("FILE");
   command->add_option("--medium", options->medium, "Figures that `ppmm profile medium --json` wrote, for the page")
       ->check(CLI::ExistingFile)

@@ -100,7 +100,7 @@ void job_options::add_to(CLI::App& command) {
   command.add_option("--profile-json", profile_json, "Write that there, as JSON")->type_name("FILE")->group(costs);
   command.add_option("--profile-html", profile_html, "Write that there, as a page with charts")->type_name("FILE")->group(costs);
   command.add_option("--medium-costs", medium_costs, "Figures that `ppmm profile medium --json` wrote, for that page")->check(CLI::ExistingFile)->type_name("FILE")->group(costs);
-  command.add_option("--trace", trace, "Write what each worker did when, for Perfetto (ui.perfetto.dev) and chrome://tracing")->type_name("FILE")->group(costs);
+  command.add_option("--trace", trace, "Write what each worker did when, for Perfetto (ui.perfetto.dev) and catapult's trace viewer")->type_name("FILE")->group(costs);
   const std::string faults = "Fault injection";
   const CLI::Validator probability(
       [](const std::string& word) {

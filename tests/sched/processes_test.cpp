@@ -10,6 +10,7 @@
 #include <sys/prctl.h>
 #include <sys/wait.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cstring>
 #include <fstream>
@@ -546,6 +547,26 @@ TEST_F(Processes, RepeatATaskThatCrashesWhereThatIsAskedFor) {
       EXPECT_SAYS(said, "3 times in a row");
       the_pool().drop_job("crash");
     }
+}
+
+TEST_F(Processes, TellATraceOfTasksThatCrash) {
+  run_options o = processes(2);
+  o.workers_as = worker_kind::threads;
+  o.crash_repeats = 2;
+  run_trace trace;
+  run_profile profile;
+  o.trace = &trace;
+  o.profile = &profile;
+  EXPECT_EQ(run(the_pool(), "crash", task<crashes>(std::uint64_t{0}, std::uint64_t{2}), o), static_cast<std::uint64_t>(serial_fib(12) + serial_fib(13)));
+  the_pool().drop_job("crash");
+  EXPECT_EQ(profile.faults, 2u);
+  std::size_t faults = 0, cut = 0;
+  for (const trace_track& t : trace.tracks) {
+    faults += t.faults.size();
+    cut += static_cast<std::size_t>(std::ranges::count_if(t.events, [](const trace_event& e) { return e.cut && e.what == activity::capsule; }));
+  }
+  EXPECT_EQ(faults, 2u);
+  EXPECT_EQ(cut, 2u) << "the capsules that ended with them";
 }
 
 [[gnu::noinline]] std::uint64_t without_end(volatile std::uint64_t* n) {

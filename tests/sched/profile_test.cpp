@@ -225,6 +225,80 @@ TEST_F(Profile, TracesNestWhateverFaultsCome) {
   }
 }
 
+/// Of each arrow that is written the name, and the thread (1 is worker 0's) and time of both ends.
+std::vector<std::string> arrows_in(const run_trace& trace) {
+  std::string json;
+  write_chrome_trace(trace, [&](std::string_view part) { json += part; });
+  std::vector<std::string> all;
+  for (std::size_t at = 0; (at = json.find("\n{\"ph\":\"s\"", at)) != std::string::npos; ++at) {
+    const auto field = [&](const char* name, std::size_t from) {
+      const std::size_t begin = json.find(name, from) + std::string_view(name).size();
+      return json.substr(begin, json.find_first_of(",}", begin) - begin);
+    };
+    const std::size_t end = json.find("\"ph\":\"f\"", at);
+    all.push_back(field("\"name\":", at) + " " + field("\"tid\":", at) + "@" + field("\"ts\":", at) + " " +
+                  field("\"tid\":", end) + "@" + field("\"ts\":", end));
+  }
+  return all;
+}
+
+trace_event event_of(activity what, std::uint64_t begin_ns, std::uint64_t end_ns, std::uint64_t exposure = 0) {
+  trace_event e;
+  e.what = what, e.begin_ns = begin_ns, e.end_ns = end_ns, e.exposure = exposure;
+  return e;
+}
+
+TEST(Trace, ArrowsLeadFromVictimsToThievesAndFromTheDeadToWhoAdopts) {
+  run_trace trace;
+  trace.tracks.resize(2);
+  trace_track &victim = trace.tracks[0], &thief = trace.tracks[1];
+  victim.worker = 3, victim.slot = 5;
+  thief.worker = 4, thief.slot = 6;
+  victim.events = {event_of(activity::commit, 1000, 2000), event_of(activity::join, 5000, 6000, 77),
+                   event_of(activity::strand, 0, 9000)};
+  victim.events.back().cut = true;
+  victim.exposures = {{77, 1500}};
+  victim.faults = {{true, 9000}};
+  thief.events = {event_of(activity::steal, 1600, 3000, 77), event_of(activity::join, 6500, 7000, 77),
+                  event_of(activity::adoption, 9500, 9900)};
+  thief.events.back().grave = victim.slot + 1;
+  const std::vector<std::string> expected = {R"("steal" 4@1.500 5@2.999)", R"("join" 4@5.999 5@6.999)",
+                                             R"("adoption" 4@8.999 5@9.899)"};
+  EXPECT_EQ(arrows_in(trace), expected);
+}
+
+TEST(Trace, NoArrowBeginsWhereEventsAreLeftOut) {
+  run_trace trace;
+  trace.tracks.resize(2);
+  trace_track &victim = trace.tracks[0], &thief = trace.tracks[1];
+  thief.worker = 1, thief.slot = 1;
+  victim.events = {event_of(activity::commit, 1000, 2000), event_of(activity::strand, 500, 2500),
+                   event_of(activity::commit, 4000, 5000)};
+  victim.left_out = 9;
+  victim.exposures = {{1, 1500}, {2, 2400}, {3, 3000}, {4, 5000}, {5, 6000}};
+  for (const auto& e : victim.exposures)
+    thief.events.push_back(event_of(activity::steal, 10000 * e.exposure, 10000 * e.exposure + 500, e.exposure));
+  const std::vector<std::string> expected = {R"("steal" 1@1.500 2@10.499)", R"("steal" 1@2.400 2@20.499)"};
+  EXPECT_EQ(arrows_in(trace), expected);
+  std::string json;
+  write_chrome_trace(trace, [&](std::string_view part) { json += part; });
+  EXPECT_NE(json.find("worker 0, slot 0 (9 events left out)"), std::string::npos);
+}
+
+TEST(Trace, SlicesAreCalledByTheLastPartOfAFunctionsName) {
+  run_trace trace;
+  trace.tracks.resize(1);
+  for (const char* type : {"ppmm::detail::task_node<ppmm::detail::bound<&a::b::fib, int> >",
+                           "ppmm::detail::task_node<ppmm::detail::bound<&a::less::operator(), int> >"}) {
+    trace.tracks[0].events.push_back(event_of(activity::capsule, 0, 10));
+    trace.tracks[0].events.back().type = type;
+  }
+  std::string json;
+  write_chrome_trace(trace, [&](std::string_view part) { json += part; });
+  EXPECT_NE(json.find(R"("name":"fib")"), std::string::npos) << json;
+  EXPECT_NE(json.find(R"("name":"a::less::operator")"), std::string::npos) << json;
+}
+
 // ---- names ---------------------------------------------------------------------------------------------------------
 
 TEST(FunctionOf, FindsTheProgramsOwnName) {

@@ -9,7 +9,7 @@ slices, arrows = {}, {}
 for e in events:
     assert e["ph"] in "MXsfi", e
     if e["ph"] != "M":
-        assert isinstance(e["ts"], (int, float)) and e["ts"] >= 0 and isinstance(e["tid"], int), e
+        assert isinstance(e["ts"], (int, float)) and e["ts"] >= 0 and isinstance(e["tid"], int) and e["tid"] > 0, e
     if e["ph"] == "X":
         assert e["dur"] >= 0, e
         slices.setdefault(e["tid"], []).append((round(e["ts"] * 1000), round((e["ts"] + e["dur"]) * 1000), e))
