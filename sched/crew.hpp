@@ -28,6 +28,13 @@ class worker_thread {
   pthread_t thread_{};
 };
 
+/// How many workers a run asks for, and what each is to have for itself.
+struct wanted {
+  unsigned workers;
+  numa::unit each;
+};
+wanted wanted_workers(const run_options& options, const numa::topology& machine);
+
 /// Where the worker of that seat is to run; pinned if the run's options say so.
 numa::placement placement_of(const team& t, unsigned seat);
 

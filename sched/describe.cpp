@@ -164,4 +164,8 @@ std::string describe_position(const image& img, const restart& r) {
   return fmt::format("task {} with the argument bytes {}{}", name(r.type), bytes, shown < r.bytes ? " ..." : "");
 }
 
+std::string describe_build(const std::uint8_t* id) {
+  return fmt::format("{:02x}{:02x}{:02x}{:02x}", id[0], id[1], id[2], id[3]);
+}
+
 }  // namespace ppmm::detail

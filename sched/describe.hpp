@@ -34,4 +34,7 @@ std::vector<std::string> reached_but_not_durable(const image& img, unsigned slot
 /// What a strand with that record is about to run: a task, with the bytes of its arguments, or what follows in a frame.
 std::string describe_position(const image& img, const restart& r);
 
+/// A build id as far as people compare them: its first four bytes, in hexadecimal.
+std::string describe_build(const std::uint8_t* id);
+
 }  // namespace ppmm::detail

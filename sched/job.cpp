@@ -4,6 +4,7 @@
 #include <ppmm/pmem/instrument.hpp>
 #include <ppmm/sched/clock.hpp>
 #include <ppmm/sched/crew.hpp>
+#include <ppmm/sched/describe.hpp>
 #include <ppmm/sched/signals.hpp>
 #include <ppmm/sched/worker.hpp>
 
@@ -51,12 +52,6 @@ std::array<std::uint8_t, layout::build_id_bytes> build_id() {
 namespace ppmm::detail {
 namespace {
 
-std::string hex(const std::uint8_t* bytes, std::size_t n) {
-  std::string s;
-  for (std::size_t i = 0; i < n; ++i) s += fmt::format("{:02x}", bytes[i]);
-  return s;
-}
-
 std::uint64_t hash(const void* bytes, std::size_t n) {  // FNV-1a
   std::uint64_t h = 14695981039346656037u;
   for (std::size_t i = 0; i < n; ++i) h = (h ^ static_cast<const std::uint8_t*>(bytes)[i]) * 1099511628211u;
@@ -103,8 +98,8 @@ void require_same(const layout::job_entry& there, const layout::job_entry& asked
   if (there.input != asked.input) refuse("on other input: it was changed since");
   if (there.result_size != asked.result_size) refuse(fmt::format("with a result of {} bytes, now it has {}", there.result_size, asked.result_size));
   if (there.state == layout::job_state::running && std::memcmp(there.build_id, asked.build_id, layout::build_id_bytes) != 0)
-    refuse(fmt::format("by another build of the program ({}, this is {}), which may not understand its frames", hex(there.build_id, 4),
-                       hex(asked.build_id, 4)));
+    refuse(fmt::format("by another build of the program ({}, this is {}), which may not understand its frames", describe_build(there.build_id),
+                       describe_build(asked.build_id)));
 }
 
 /// Processes have no common memory for what these need.
@@ -273,6 +268,11 @@ observer* team::observe(unsigned index, unsigned slot) {
   return observers.emplace_back(std::make_unique<observer>(index, slot, options.profile != nullptr, options.trace != nullptr)).get();
 }
 
+wanted wanted_workers(const run_options& o, const numa::topology& machine) {
+  if (o.smt_siblings) return {o.workers != 0 ? o.workers : machine.pus(), numa::unit::smt_sibling};
+  return {o.workers != 0 ? o.workers : machine.cores(), numa::unit::core};
+}
+
 /// By worker: the part of the pool whose memory is nearest. Where nodes are not known, or several parts are on one, the
 /// workers go round them.
 std::vector<unsigned> near_parts(const team& t) {
@@ -332,8 +332,8 @@ void run_job(pool& p, std::string_view name, const root_task& root, const run_op
     }
   }
   const numa::topology& machine = options.machine != nullptr ? *options.machine : numa::topology::this_machine();
-  const auto each = options.smt_siblings ? numa::unit::smt_sibling : numa::unit::core;
-  const unsigned asked = options.workers != 0 ? options.workers : options.smt_siblings ? machine.pus() : machine.cores();
+  const wanted want = wanted_workers(options, machine);
+  const unsigned asked = want.workers;
   if (asked > p.max_workers())
     throw pool_error(fmt::format("{} workers asked for, but the pool has {} worker slots; create it with more", asked, p.max_workers()));
 
@@ -357,10 +357,10 @@ void run_job(pool& p, std::string_view name, const root_task& root, const run_op
   const auto prepare = [&] {
     team& t = *books;
     t.run_number = static_cast<std::uint32_t>(entry.resumed);
-    t.plan = machine.plan(asked, each);
+    t.plan = machine.plan(asked, want.each);
     if (options.workers_as == worker_kind::processes) t.share(p, name);
     const resume_info found = recover(t, near_parts(t));
-    if (t.crowd < asked) t.plan = machine.plan(t.crowd, each);
+    if (t.crowd < asked) t.plan = machine.plan(t.crowd, want.each);
     for (unsigned i = 0; i < t.crowd; ++i) t.victims.emplace_back(machine.victims(t.plan, i), options.victims, options.fault_seed + i);
     return found;
   };

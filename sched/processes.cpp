@@ -13,6 +13,7 @@
 /// its arena. After some deaths, or when there is no room left, the run is stopped at its commits and the books are made
 /// anew by recovery, which takes a few milliseconds.
 #include <ppmm/sched/coordinator.hpp>
+#include <ppmm/sched/describe.hpp>
 #include <ppmm/sched/signals.hpp>
 #include <ppmm/sched/worker.hpp>
 
@@ -102,12 +103,6 @@ std::uint64_t wait_for_orphans(const pool& p, const run_options& options) {
 
 namespace {
 
-std::string hex(std::span<const std::uint8_t> id) {
-  std::string s;
-  for (const std::uint8_t b : id.first(8)) s += fmt::format("{:02x}", b);
-  return s;
-}
-
 // For books that are made anew: before it is known that there are any, and after.
 constexpr auto a_renewal = std::chrono::milliseconds(300), patience = std::chrono::milliseconds(5000);
 
@@ -146,7 +141,7 @@ void check_terms(const run_terms& terms, const pool& p, std::string_view name, c
     throw job_mismatch(fmt::format("job \"{}\" in {} {}; join it with the program and the arguments that run it", terms.job, p.file().string(), what));
   };
   if (const auto mine = build_id(); !std::ranges::equal(terms.build_id, mine))
-    refuse(fmt::format("is run by build {} of a program, and this is build {}: its frames may mean something else here", hex(terms.build_id), hex(mine)));
+    refuse(fmt::format("is run by build {} of a program, and this is build {}: its frames may mean something else here", describe_build(terms.build_id), describe_build(mine.data())));
   if (name != terms.job) refuse(fmt::format("is the one that runs there, and not \"{}\"", name));
   if (root.task.type->id != terms.root_type || root.result_bytes != terms.result_bytes || std::memcmp(root.task.bytes, terms.root_arguments, terms.root_bytes) != 0)
     refuse("is run with another task or other arguments");
@@ -162,14 +157,14 @@ bool help(pool& p, std::string_view name, commons&& shared, const root_task& roo
   const run_options options = options_of(terms, asked);
   team t(p, options, terms.serial, root, std::move(shared));
   t.share(p, name);
-  const auto each = asked.smt_siblings ? numa::unit::smt_sibling : numa::unit::core;
-  t.crowd = asked.workers != 0 ? asked.workers : asked.smt_siblings ? t.machine.pus() : t.machine.cores();
+  const wanted want = wanted_workers(asked, t.machine);
+  t.crowd = want.workers;
   t.first_seat = t.books->crowd.load();
   do {
     if (t.first_seat + t.crowd > t.img.workers())
       throw bad_option(fmt::format("{} more workers asked for, but of the pool's {} worker slots {} are taken; ask for fewer", t.crowd, t.img.workers(), t.first_seat));
   } while (!t.books->crowd.compare_exchange_weak(t.first_seat, t.first_seat + t.crowd));
-  t.plan = t.machine.plan(t.crowd, each);
+  t.plan = t.machine.plan(t.crowd, want.each);
   t.near = near_parts(t);
   for (unsigned i = 0; i < t.crowd; ++i) {
     std::vector<std::vector<std::uint32_t>> groups(1);  // how near the others are is not known

@@ -11,6 +11,7 @@
 
 #include <ppmm/pmem/file.hpp>
 #include <ppmm/pmem/inspect.hpp>
+#include <ppmm/sched/describe.hpp>
 #include <ppmm/sched/job.hpp>
 
 #include <fmt/format.h>
@@ -188,10 +189,6 @@ bool is_unfinished(const fs::path& file, const layout::job_entry& job) {
   });
 }
 
-std::string short_id(const std::uint8_t* id) {
-  return fmt::format("{:02x}{:02x}{:02x}{:02x}", id[0], id[1], id[2], id[3]);
-}
-
 /// A job that is to be resumed, and how.
 struct plan {
   struct stat owner {};
@@ -242,7 +239,7 @@ std::variant<outcome, plan> look_at_pool(const fs::path& file, bool tell_all) {
     return fail(file,
                 fmt::format("{} was begun by another program or another build of this one ({}, this is {}): only "
                             "that one can finish it. To give it up: ppmm jobs {} --drop {}",
-                            name, short_id(job.build_id), short_id(this_build.data()),
+                            name, detail::describe_build(job.build_id), detail::describe_build(this_build.data()),
                             for_shell(std::vector{file.string()}), for_shell(std::vector<std::string>{job.name})));
   if (!call)
     return fail(file, fmt::format("{}: how it was called is not kept here (it was a very long command line, or no "
