@@ -295,8 +295,9 @@ pool pool::open(const std::filesystem::path& file, const pool_options& options) 
     detail::check_level(level, p.where, p.file);
     mapped.push_back(std::make_unique<detail::mapping>(p.fd, p.file, p.root->base_address, detail::part_size(*p.root), level));
   }
+  const bool syncs_pages = level == durability::power && mapped[0]->grain() == granularity::page;
   // A run that did not end may have left pages that could not be written. What it committed is on the disks.
-  if (level == durability::power && mapped[0]->grain() == granularity::page && found[0].may_have_unfinished_jobs) {
+  if (syncs_pages && found[0].may_have_unfinished_jobs) {
     for (const detail::part_file& p : found) {
       detail::reread_from_disk(p.fd, p.file);
       detail::verifier(p.fd, p.file).run_all();
@@ -307,7 +308,7 @@ pool pool::open(const std::filesystem::path& file, const pool_options& options) 
     detail::part_file& p = found[i];
     const auto* const root = reinterpret_cast<const layout::control_root*>(mapped[i]->base() + p.root_offset);
     detail::control_plane control(std::move(p.fd), std::move(p.lock), p.file, root);
-    if (p.libpmemobj_first) control.open();
+    if (p.libpmemobj_first || syncs_pages) control.open();  // later it would die of a sync that fails
     parts.push_back({p.file, p.where, std::move(control), std::move(mapped[i]), std::move(p.bad), std::move(p.root)});
   }
   return pool(std::make_unique<impl>(std::move(parts), level));

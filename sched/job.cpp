@@ -133,9 +133,11 @@ std::uint64_t new_serial(const pool& p, const image& img) {
   return serial + 1;
 }
 
+bool syncs_pages(const medium& m) { return m.level == durability::power && m.grain == granularity::page; }
+
 double default_heartbeat_ns(const medium& m) {
   if (m.level == durability::process) return 20e3;
-  if (m.level == durability::power && m.grain == granularity::page) return 50e6;
+  if (syncs_pages(m)) return 50e6;
   if (m.level == durability::power && m.grain == granularity::byte) return 20e3;
   return 50e3;
 }
@@ -145,8 +147,7 @@ double default_heartbeat_ns(const medium& m) {
 pace pace_of(const medium& m, std::chrono::nanoseconds asked) {
   const double per_ns = ticks_per_ns();
   if (asked.count() >= 0) return {static_cast<double>(asked.count()) * per_ns, {}};
-  const bool adapts = m.level == durability::power && m.grain == granularity::page;
-  return {default_heartbeat_ns(m) * per_ns, adapts ? pace::bounds{10e6 * per_ns, 10e9 * per_ns} : pace::bounds{}};
+  return {default_heartbeat_ns(m) * per_ns, syncs_pages(m) ? pace::bounds{10e6 * per_ns, 10e9 * per_ns} : pace::bounds{}};
 }
 
 /// To what is there: of one set of books.
@@ -369,8 +370,9 @@ void run_job(pool& p, std::string_view name, const root_task& root, const run_op
   idempotence_check check({name, {p.base(), p.span()}, books->img.region(), books->img.heap(), options.commits});
   entry.workers = std::max(entry.workers, asked);
   copy_text(entry.text, "");
-  // A job that goes on need not wait for it: changing the catalog takes longer than all else until the first task.
-  const bool beside = resuming && options.workers_as == worker_kind::threads && options.runner == nullptr;
+  // A job that goes on need not wait for it: changing the catalog takes longer than all else until the first task. But not beside
+  // syncs that may fail, of which libpmemobj dies.
+  const bool beside = resuming && options.workers_as == worker_kind::threads && options.runner == nullptr && !syncs_pages(p.medium());
   std::future<void> in_catalog = std::async(beside ? std::launch::async : std::launch::deferred, [&] {
     if (!resuming || !options.call.empty()) p.keep_call(entry.serial, options.call);
     p.put_job(entry);

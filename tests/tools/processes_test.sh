@@ -86,7 +86,7 @@ go_on() { kill -CONT $workers 2> /dev/null || true; }
 lines=${PPMM_LINES:-300000}
 random_lines $((lines / 2)) 100000 > text
 random_bytes $((lines * 3)) >> text
-random_lines $((lines / 20)) 1000 | awk '{ print $1, $2 }' > edges
+random_lines $lines 1000 | awk '{ print $1, $2 }' > edges
 if [[ -z $slow ]]; then
   jobs=("fib 34" "nqueens 10" "uts T1" "matmul 600")
 else
