@@ -9,6 +9,8 @@
 
 #include "scenario.hpp"
 
+#include <ppmm/algo/multiply_tile.hpp>
+
 namespace ppmm::test {
 namespace {
 
