@@ -122,7 +122,7 @@ std::optional<position> worker::rob_a_grave() {
     dead.owner.cam(owner_word(life), robbed_word(life, self_));
     auto p = finish_rob(slot, life, self_);
     if (seen_ != nullptr) seen_->record_ends(commit_cause::adoption, persister_.counters());
-    if (p || team_.books->finished) return p;  // a DONE that was adopted is the only one: no record after it
+    if (p || team_.books->finished) return p;  // a DONE that was adopted is the only one: no record after it [M]
   }
   return std::nullopt;
 }

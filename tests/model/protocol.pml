@@ -94,6 +94,7 @@
 #define NO_LIVE_GENERATION_NOR_RIGHT 39 /* 7 and 8 */
 #define NO_GENERATION_FIRST_NOR_FRAME 40 /* 3 and 9 */
 #define NO_GRAVE_KEPT 41 /* a grave leaves the list when its owner word says robbed, not before */
+#define NO_DONE_LAST 42 /* who has DONE writes no record after it */
 #ifndef WITHOUT
 #define WITHOUT 0
 #endif
@@ -204,7 +205,7 @@ short vo[W], d_o[W];
 
 mtype:step = { off, dead, enter, enter_idle, own, idle, start, go, take_back, begin, expose_rest, expose_link, record, publish,
                arrive_flush, arrive_look, arrive_cam, arrive_read, arrive_claimed, steal_cam, steal_read, rob_cam, rob_read, robbed,
-               finish, finished };
+               finish, finished, stopped };
 mtype:step pc[W];
 byte kind[W];                           /* position: about to run (RUN, place), (RIGHT, frame), (CONT, frame) */
 byte at[W];
@@ -220,12 +221,13 @@ byte starter;                           /* team::root_starter: of the root */
 #define NOBODY 0
 #define ANYONE 1
 #define STARTER(w) (2 + (w))
-bit over;
+bit said;                               /* run_books::finished: the job is over, says who has left DONE */
+bit over;                               /* so does its entry in the catalog */
 byte crashes, softs, hards, turns;
 
 #define HAS_STRAND(w) (pc[w] == go || pc[w] == take_back || pc[w] == begin || pc[w] == expose_rest || pc[w] == expose_link || \
                        pc[w] == record || pc[w] == publish || pc[w] == arrive_flush || pc[w] == finish)
-#define MAY_FAULT(w) (pc[w] != off && pc[w] != dead && pc[w] != idle && pc[w] != enter && pc[w] != own)
+#define MAY_FAULT(w) (pc[w] != off && pc[w] != dead && pc[w] != stopped && pc[w] != idle && pc[w] != enter && pc[w] != own)
 
 /* ---- the medium -------------------------------------------------------------------------------------------------- */
 
@@ -645,7 +647,7 @@ proctype worker(byte me) {
        pc[me] = finished }
   :: atomic { pc[me] == finished ->
        persist_record();
-       over = 1;
+       said = 1;
        r = 0; i = 0;
        do
        :: i < W ->
@@ -660,11 +662,14 @@ proctype worker(byte me) {
              od
           :: else
           fi;
-          pc[i] = off; i++
+          i++
        :: else -> break
        od;
        assert(r == ALL_UNITS);
-       i = 0; j = 0; r = 0 }
+       i = 0; j = 0; r = 0;
+       pc[me] = (KEPT(NO_DONE_LAST) -> stopped : idle) }
+  /* -- worker.cpp:looks_over */
+  :: atomic { pc[me] == idle && said -> pc[me] = stopped }
 
   /* -- faults of this worker: worker.cpp:live */
   :: atomic { softs < max_soft && MAY_FAULT(me) ->
@@ -796,7 +801,7 @@ inline lose_ephemeral() {
   od;
   w = 0;
   do :: w < S -> parked[w] = 0; w++ :: else -> break od;
-  hints = 0; shelf = 0; graves = 0
+  hints = 0; shelf = 0; graves = 0; said = 0
 }
 
 /* Each line keeps what is visible, or falls back to what is durable. */
@@ -822,11 +827,13 @@ inline power_fails() {
   od
 }
 
+#define GONE(w) (pc[w] == dead || pc[w] == off || pc[w] == stopped)
 #if W == 2
-#define ALL_LOST (pc[0] == dead || pc[0] == off) && (pc[1] == dead || pc[1] == off)
+#define ALL_GONE (GONE(0) && GONE(1))
 #else
-#define ALL_LOST (pc[0] == dead || pc[0] == off) && (pc[1] == dead || pc[1] == off) && (pc[2] == dead || pc[2] == off)
+#define ALL_GONE (GONE(0) && GONE(1) && GONE(2))
 #endif
+#define HAS_DONE(w) (ROBBER(vo[w]) == 0 && KIND(vr[w]) == DONE)
 
 proctype crash_of_all() {
   byte w, i, j, x, p, f, used, seen, strands, being_robbed;
@@ -834,10 +841,16 @@ proctype crash_of_all() {
   bit begun;
   do
   :: atomic { over -> break }
-  :: atomic { !over && (crashes < max_crashes || ALL_LOST) ->
+  /* job.cpp:find_done, then the entry: one transaction */
+  :: atomic { !over && said && ALL_GONE ->
+       w = 0; x = 0;
+       do :: w < W -> x = x + HAS_DONE(w); w++ :: else -> break od;
+       assert(x == 1);
+       over = 1; w = 0; x = 0 }
+  :: atomic { !over && (crashes < max_crashes || ALL_GONE && !said) ->
        if
        :: crashes < max_crashes -> crashes++; lose_ephemeral(); if :: power_fails() :: true fi
-       :: ALL_LOST -> lose_ephemeral() /* workers_lost: the job is run again */
+       :: ALL_GONE && !said -> lose_ephemeral() /* workers_lost: the job is run again */
        fi;
        recover();
        w = 0;
