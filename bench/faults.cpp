@@ -4,6 +4,7 @@
 /// (soft faults), beside the model's bound 1/(1 − f·C), and when some of them never come back (hard faults). All as
 /// ratios to the same job without a fault, measured in turns in one run. Markdown tables on standard output; the JSON
 /// is what bench/plot_faults draws. Exit status 1 if a figure is not held (never with --quick).
+#include "arguments.hpp"
 #include "kernels.hpp"
 #include "measure.hpp"
 #include "workbench.hpp"
@@ -158,17 +159,7 @@ void write_json(const std::string& file) {
 
 int main(int argc, char** argv) {
   std::string json;
-  for (int i = 1; i < argc; ++i) {
-    const std::string_view argument = argv[i];
-    if (argument == "--quick") {
-      quick = true;
-    } else if (argument == "--json" && i + 1 < argc) {
-      json = argv[++i];
-    } else {
-      fmt::print(stderr, "usage: faults [--quick] [--json FILE]\n");
-      return 2;
-    }
-  }
+  if (!read_arguments(argc, argv, "faults [--quick] [--json FILE]", quick, {{"--json", &json}})) return 2;
   try {
     soft("each task a capsule", quick ? 14 : 18, true, {1e-6, 1e-5, 1e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1});
     soft("a capsule a heartbeat", quick ? 20 : 25, false, {1e-6, 1e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3});

@@ -2,6 +2,7 @@
 ///
 /// The figures that the design holds itself to, as ratios of things measured in turns in one run: a Markdown table on
 /// standard output. Exit status 1 if one is not held (never with --quick, which is for working on this program).
+#include "arguments.hpp"
 #include "computations.hpp"
 #include "crash.hpp"
 #include "figure_table.hpp"
@@ -171,17 +172,7 @@ void recovery() {
 int main(int argc, char** argv) {
   if (is_child(argc, argv)) return child(argv);
   std::string json;
-  for (int i = 1; i < argc; ++i) {
-    const std::string_view argument = argv[i];
-    if (argument == "--quick") {
-      quick = true;
-    } else if (argument == "--json" && i + 1 < argc) {
-      json = argv[++i];
-    } else {
-      fmt::print(stderr, "usage: figures [--quick] [--json FILE]\n");
-      return 2;
-    }
-  }
+  if (!read_arguments(argc, argv, "figures [--quick] [--json FILE]", quick, {{"--json", &json}})) return 2;
   forks();
   overhead();
   protocol();

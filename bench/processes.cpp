@@ -3,6 +3,7 @@
 /// What worker processes cost beside worker threads, and what it costs that they are killed: as ratios of things
 /// measured in turns in one run, and times from a SIGKILL to useful work. Markdown on standard output. Exit status 1 if
 /// a figure is not held (never with --quick, which is for working on this program).
+#include "arguments.hpp"
 #include "computations.hpp"
 #include "figure_table.hpp"
 #include "kernels.hpp"
@@ -409,23 +410,12 @@ void storm() {
 }  // namespace
 
 int main(int argc, char** argv) {
-  std::string json;
-  std::string_view only;
-  for (int i = 1; i < argc; ++i) {
-    const std::string_view argument = argv[i];
-    if (argument == "--quick") {
-      quick = true;
-    } else if (argument == "--json" && i + 1 < argc) {
-      json = argv[++i];
-    } else if (argument == "--only" && i + 1 < argc) {
-      only = argv[++i];
-    } else {
-      fmt::print(stderr, "usage: processes [--quick] [--only threads|start|kills|gap|storm] [--json FILE]\n");
-      return 2;
-    }
-  }
+  std::string json, only;
+  if (!read_arguments(argc, argv, "processes [--quick] [--only threads|start|kills|gap|storm] [--json FILE]", quick,
+                      {{"--json", &json}, {"--only", &only}}))
+    return 2;
   try {
-    const auto part = [only](std::string_view name, void (*measure)()) {
+    const auto part = [&only](std::string_view name, void (*measure)()) {
       if (only.empty() || only == name) measure();
     };
     part("threads", beside_threads);

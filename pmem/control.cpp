@@ -222,8 +222,8 @@ std::optional<layout::job_entry> control_plane::find(std::string_view name) cons
 
 /// Invariants after crash: libpmemobj's undo log holds the entry's old content, durable before the first store below.
 /// Before the commit, the next open restores it: the catalog is as before. After it, the entry is the new one.
-/// Recovery is libpmemobj's, in control_plane::open; pool::open does not wait with it if there is anything to restore. One entry fits the lane's own log (2 KiB), so that a transaction
-/// never allocates: verifier counts on it.
+/// Recovery is libpmemobj's, in control_plane::open; pool::open does not wait with it if there is anything to restore. One
+/// entry fits the lane's own log (2 KiB), so that a transaction never allocates: verifier counts on it.
 template <class Entry>
 void control_plane::perform_write(Entry& entry, const Entry& content) {
   static_assert(sizeof(format::undo_entry) + sizeof(Entry) <= format::undo_bytes);
