@@ -29,7 +29,8 @@ std::optional<std::vector<extent>> extents_of(int fd) {
   alignas(fiemap) std::array<std::byte, sizeof(fiemap) + at_once * sizeof(fiemap_extent)> room;
   std::vector<extent> extents;
   for (std::uint64_t from = 0;;) {
-    auto* const map = new (room.data()) fiemap{};
+    room.fill({});
+    auto* const map = reinterpret_cast<fiemap*>(room.data());
     map->fm_start = from;
     map->fm_length = FIEMAP_MAX_OFFSET - from;
     map->fm_extent_count = at_once;

@@ -205,7 +205,7 @@ std::string to_text(const job_report& r) {
     for (std::size_t i = 0; i < std::min(most, rows.size()); ++i) {
       const cost_row& row = rows[i];
       std::string name = place_of(row);
-      if (name.size() > 44) name = "..." + name.substr(name.size() - 41);
+      if (name.size() > 44) name.replace(0, name.size() - 41, "...");
       say("{:<44} {:>9} {:>6.2f} % {:>9} {:>10} {:>10} {:>6} {:>6} {:>4.0f} % {:>4.0f} %", name, row.cost.commits,
           100 * share(r, row.cost.nanoseconds), row.cost.frames, row.cost.lines,
           row.cost.bytes == 0 ? "-" : bytes(row.cost.bytes), amplification(amplification_64(row.cost)),

@@ -15,6 +15,13 @@
 # it is exposed does not count after a failure; the flush keeps its generation from being used twice.
 
 add_custom_target(planted)
+if(PPMM_PRECOMPILE)  # once for all of them
+  file(CONFIGURE OUTPUT ${CMAKE_CURRENT_BINARY_DIR}/planted/precompiled.cpp CONTENT "")
+  add_library(planted_precompiled OBJECT EXCLUDE_FROM_ALL ${CMAKE_CURRENT_BINARY_DIR}/planted/precompiled.cpp)
+  target_link_libraries(planted_precompiled PRIVATE explorer)
+  target_compile_options(planted_precompiled PRIVATE -g0)
+  ppmm_precompile(planted_precompiled ${PPMM_LIBRARY_INCLUDES})
+endif()
 
 function(plant name file)
   cmake_parse_arguments(PARSE_ARGV 2 arg "" "FROM;TO" "SCENARIOS;ARGS")
@@ -38,6 +45,9 @@ function(plant name file)
     target_include_directories(planted_${name} BEFORE PRIVATE ${folder})
   else()
     add_executable(planted_${name} EXCLUDE_FROM_ALL ${folder}/ppmm/${file} $<TARGET_OBJECTS:explorer> $<TARGET_OBJECTS:explored_algorithms>)
+    if(PPMM_PRECOMPILE)
+      target_precompile_headers(planted_${name} REUSE_FROM planted_precompiled)
+    endif()
   endif()
   target_link_libraries(planted_${name} PRIVATE explorer)
   target_compile_options(planted_${name} PRIVATE -g0)  # nobody debugs it; sixty of them are compiled

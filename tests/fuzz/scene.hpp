@@ -70,7 +70,7 @@ inline step<void> swap(context& cx, number seen) {
   return {};
 }
 /// An undo log that was forged may put something back there meanwhile: no finding of ThreadSanitizer's.
-[[gnu::no_sanitize("thread")]] inline void read_some(const array<number>& a, number x) {
+__attribute__((no_sanitize("thread"))) inline void read_some(const array<number>& a, number x) {
   const number sum = a.address()[a.size() > 1 ? 1 + x % (a.size() - 1) : 0] + a.address()[a.size() - 1];
   asm volatile("" : : "r"(sum) : "memory");
 }

@@ -135,7 +135,7 @@ TEST_F(Fault, NoDestructorRuns) {
 }
 
 /// Bytes of dead frames. Not looked at by sanitizers: nobody but a test of what is left there may do this.
-[[gnu::noinline, gnu::no_sanitize("address", "undefined", "thread")]] bool is_poison(const volatile unsigned char* p,
+__attribute__((noinline, no_sanitize("address", "undefined", "thread"))) bool is_poison(const volatile unsigned char* p,
                                                                                      std::size_t n) {
   for (std::size_t i = 0; i < n; ++i)
     if (p[i] != 0xdb) return false;

@@ -225,7 +225,7 @@ step<std::uint64_t> hold(context& cx, std::uint64_t n) {
   if (n == 0) return 0u;
   return cx.with<std::uint64_t>(2000, [n](context& c, array<std::uint64_t> a) {
     c.write(a)[0] = n;
-    return c.call(task<hold>(n - 1)).then([n, a](context& d, std::uint64_t below) -> step<std::uint64_t> { return below + d.read(a)[0]; });
+    return c.call(task<hold>(n - 1)).then([a](context& d, std::uint64_t below) -> step<std::uint64_t> { return below + d.read(a)[0]; });
   });
 }
 step<std::uint64_t> region_then_heap(context& cx, out<std::uint64_t> region, std::uint64_t n) {

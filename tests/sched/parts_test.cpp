@@ -1,6 +1,8 @@
 /// Pools in parts: who works where, and what happens when a part is full, or the pool grows.
 #include "sched_test.hpp"
 
+#include <ppmm/alloc/inspect.hpp>
+#include <ppmm/sched/image.hpp>
 #include <ppmm/sched/record.hpp>
 
 #include <set>

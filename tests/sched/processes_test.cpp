@@ -1,7 +1,9 @@
 /// Workers as processes: what is killed is robbed and replaced, and what kills ends the job.
 #include "sched_test.hpp"
 
+#include <ppmm/alloc/inspect.hpp>
 #include <ppmm/pmem/slot_lock.hpp>
+#include <ppmm/sched/image.hpp>
 #include <ppmm/sched/record.hpp>
 
 #include <fcntl.h>

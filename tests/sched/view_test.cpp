@@ -1,6 +1,9 @@
 /// Views that change what is there: updates in place, shared cells, tiles.
 #include "sched_test.hpp"
 
+#include <ppmm/alloc/inspect.hpp>
+#include <ppmm/sched/image.hpp>
+
 #include <algorithm>
 #include <span>
 #include <vector>

@@ -86,15 +86,19 @@ kill_to_the_end() {
   [[ ! -e got.ppmm ]] || fail "left got.ppmm behind"
 }
 
-# kill_until_resumed MS command…: the same, until something was resumed.
+# kill_until_resumed MS command…: the same, until something was resumed. MS may be wrong: it took so long because others
+# were at work, or most of it goes by before the job begins. So it is halved and doubled in turn.
 kill_until_resumed() {
   local rounds whole=$1
   shift
   kills=0 resumes=0
   for ((rounds = 0; resumes == 0; ++rounds)); do
     ((rounds < 50)) || fail "nothing was ever resumed in $kills kills: $*"
-    ((rounds % 5 != 4)) || whole=$((whole / 2 + 1))  # it took so long only because others were at work
-    kill_to_the_end $whole "$@"
+    case $((rounds % 4)) in
+      0 | 1) kill_to_the_end "$whole" "$@" ;;
+      2) kill_to_the_end $((whole * 3)) "$@" ;;
+      3) kill_to_the_end $((whole = whole / 2 + 1)) "$@" ;;
+    esac
   done
   echo "$*: $kills kills, $resumes resumes"
 }

@@ -9,12 +9,10 @@ sort lines bytes > expected
 timed "$PPMM" sort --progress none --workers 2 --output got lines bytes
 cmp got expected || fail "undisturbed"
 ways=("--durability process" "--durability emulated" "--heartbeat 5" "--soft-fault-rate 0.001 --fault-seed $seed")
-[[ -n ${PPMM_LINES:-} ]] || ways+=("${ways[@]:0:2}" "${ways[@]:0:2}" "${ways[@]:0:2}")  # where the command is slow, each once
+[[ -n ${PPMM_LINES:-} ]] || ways+=("${ways[@]:0:2}" "${ways[@]:0:2}")  # where the command is slow, each once
 for options in "${ways[@]}"; do
-  kill_to_the_end $ms sort $options lines bytes
+  kill_until_resumed $ms sort $options lines bytes
 done
-echo "$kills kills, $resumes resumes"
-((resumes > 0)) || fail "nothing was ever resumed"
 
 # SIGINT and SIGTERM: everything is saved, and the message says how to go on.
 sort lines lines lines bytes > expected  # larger: a signal is heard within a tenth of a second
