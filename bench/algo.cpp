@@ -5,6 +5,7 @@
 ///
 /// What must be written back takes its time, whoever computes it. So `emulated` is compared with the larger of oneTBB's
 /// time and of what it wrote back, divided by the bandwidth of storing and writing back that was measured beside it.
+#include "arguments.hpp"
 #include "kernels.hpp"
 #include "measure.hpp"
 #include "workbench.hpp"
@@ -16,7 +17,7 @@
 
 #include <algorithm>
 #include <array>
-#include <cstdlib>
+#include <charconv>
 #include <execution>
 #include <functional>
 #include <numeric>
@@ -226,20 +227,14 @@ std::vector<algorithm> all_algorithms() {
 
 int main(int argc, char** argv) {
   bool quick = false;
-  unsigned threads = 1;
-  std::string_view only;
-  for (int i = 1; i < argc; ++i) {
-    const std::string_view word = argv[i];
-    if (word == "--quick") {
-      quick = true;
-    } else if (word == "--workers" && i + 1 < argc) {
-      threads = static_cast<unsigned>(std::atoi(argv[++i]));
-    } else if (word == "--only" && i + 1 < argc) {
-      only = argv[++i];
-    } else {
-      fmt::print(stderr, "usage: algo [--quick] [--workers N] [--only NAME]\n");
-      return 2;
-    }
+  std::string only, asked = "1";
+  const char* const usage = "algo [--quick] [--workers N] [--only NAME]";
+  if (!read_arguments(argc, argv, usage, quick, {{"--workers", &asked}, {"--only", &only}})) return 2;
+  unsigned threads = 0;
+  const char* const end = asked.data() + asked.size();
+  if (const auto [read, error] = std::from_chars(asked.data(), end, threads); error != std::errc{} || read != end || threads == 0) {
+    fmt::print(stderr, "algo: --workers: expected a number from 1 up, found '{}'\n", asked);
+    return 2;
   }
   workbench process(ppmm::durability::process, std::size_t{1} << 30),
       emulated(ppmm::durability::emulated, std::size_t{1} << 30);
@@ -253,7 +248,7 @@ int main(int argc, char** argv) {
       "`emulated` / the larger |\n");
   fmt::print("| --- | --- | --- | --- | --- | --- | --- | --- |\n");
   for (const algorithm& a : all_algorithms()) {
-    if (!only.empty() && a.name.find(only) == std::string_view::npos) continue;
+    if (!only.empty() && a.name.find(only) == a.name.npos) continue;
     memory in_process(process.pool(), a.size), in_emulated(emulated.pool(), a.size);
     turns t;
     double bytes = 0;

@@ -1,10 +1,11 @@
 #include <ppmm/pmem/control.hpp>
 #include <ppmm/pmem/pmemobj_format.hpp>
+#include <ppmm/pmem/sanitizers.hpp>
 #include <ppmm/pmem/verify.hpp>
 
 #include <libpmemobj.h>
 #include <sys/mman.h>
-#if defined(__SANITIZE_ADDRESS__)
+#if PPMM_ADDRESS_SANITIZER
 #include <sanitizer/lsan_interface.h>
 #endif
 
@@ -123,7 +124,7 @@ void control_plane::close_after_failure() {
   if (pool_ == nullptr) return;
   static_cast<void>(sync());  // the failure that it is owed
   if (sync()) pmemobj_close(pool_);
-#if defined(__SANITIZE_ADDRESS__)
+#if PPMM_ADDRESS_SANITIZER
   else __lsan_register_root_region(pool_, root_->segments[0].offset);  // where libpmemobj has its pointers: no leak
 #endif
   pool_ = nullptr;

@@ -8,7 +8,7 @@ union alone {
   T value;
 };
 
-/// Makes the padding of `*value` zero, where the compiler can tell where it is. By way of a union: in a struct, GCC 12
+/// Makes the padding of `*value` zero, where the compiler can tell where it is (g++; clang before 20 cannot). By way of a union: in a struct, GCC 12
 /// clears live bytes instead, if there is padding behind an array of structs of more than 64 bytes (it forgets to count
 /// the array when it has emitted a loop over it; tests/sched/job_test.cpp, Padding).
 template <class T>

@@ -1,6 +1,7 @@
 #include <ppmm/sched/scratch.hpp>
 
 #include <ppmm/pmem/errors.hpp>
+#include <ppmm/pmem/sanitizers.hpp>
 
 #include <fmt/core.h>  // format
 
@@ -10,21 +11,14 @@
 #include <new>
 #include <utility>
 
-#if defined(__SANITIZE_ADDRESS__)
-#define PPMM_ADDRESS_SANITIZER
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define PPMM_ADDRESS_SANITIZER
-#endif
-#endif
-#if defined(PPMM_ADDRESS_SANITIZER)
+#if PPMM_ADDRESS_SANITIZER
 #include <sanitizer/asan_interface.h>  // ASAN_POISON_MEMORY_REGION
 #endif
 
 namespace ppmm::detail {
 namespace {
 
-#if defined(PPMM_ADDRESS_SANITIZER)
+#if PPMM_ADDRESS_SANITIZER
 void forbid(const void* p, std::size_t n) { ASAN_POISON_MEMORY_REGION(p, n); }
 void allow(const void* p, std::size_t n) { ASAN_UNPOISON_MEMORY_REGION(p, n); }
 #else

@@ -61,6 +61,21 @@ struct bound {
   }
 };
 
+#if !__has_builtin(__builtin_clear_padding)
+/// Of compilers that cannot tell where padding is (clang before 20): what lies between the arguments. Padding in an
+/// argument stays what it is.
+template <auto F, class... A>
+void clear_padding(bound<F, A...>* task) {
+  std::array<std::byte, sizeof *task> clean{};
+  const auto keep = [&]<class T>(const T& argument) {
+    const auto at = reinterpret_cast<const std::byte*>(&argument) - reinterpret_cast<const std::byte*>(task);
+    if (!std::is_empty_v<T>) std::memcpy(clean.data() + at, &argument, sizeof argument);
+  };
+  [&]<std::size_t... I>(std::index_sequence<I...>) { (keep(get<I>(task->arguments)), ...); }(std::index_sequence_for<A...>{});
+  std::memcpy(static_cast<void*>(task), clean.data(), sizeof *task);
+}
+#endif
+
 }  // namespace detail
 
 /// `task<f>(a, b)`: the call `f(cx, a, b)`, to be made by whoever gets there. The arguments are converted to the

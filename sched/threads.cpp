@@ -1,4 +1,6 @@
 /// Workers as threads.
+
+#include <ppmm/pmem/sanitizers.hpp>
 #include <ppmm/sched/crew.hpp>
 #include <ppmm/sched/signals.hpp>
 #include <ppmm/sched/worker.hpp>
@@ -24,7 +26,7 @@ std::uintptr_t low_end_of_this_stack() {
   if (pthread_getattr_np(pthread_self(), &attributes) != 0) return 0;
   pthread_attr_getstack(&attributes, &base, &size);
   pthread_attr_destroy(&attributes);
-#if defined(__SANITIZE_THREAD__)
+#if PPMM_THREAD_SANITIZER
   return reinterpret_cast<std::uintptr_t>(base) + size - (std::size_t{2} << 20);  // ThreadSanitizer follows 65,536 calls at most
 #else
   return reinterpret_cast<std::uintptr_t>(base) + std::min(stack_margin, size / 2);

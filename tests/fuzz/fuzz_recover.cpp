@@ -4,6 +4,8 @@
 ///
 /// head: scene, workers, options
 #include "finding.hpp"
+
+#include <ppmm/pmem/sanitizers.hpp>
 #include "patch.hpp"
 #include "scene.hpp"
 #include "unfinished_job.hpp"
@@ -68,7 +70,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
 
   unsigned workers = 1 + in.head[1] % 4;
   const unsigned options = in.head[2];
-#if defined(__SANITIZE_THREAD__)
+#if PPMM_THREAD_SANITIZER
   // What a forged undo log puts back, another strand may use: a race, but none of the runtime's.
   if (std::ranges::any_of(in.patches, [](const patch& p) { return p.where % forger::kinds == forger::undo_kind; })) workers = 1;
 #endif

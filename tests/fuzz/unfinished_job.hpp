@@ -7,19 +7,13 @@
 #include "scratch_pool.hpp"
 
 #include <ppmm/pmem/pmemobj_format.hpp>
+#include <ppmm/pmem/sanitizers.hpp>
 
 #include <cstring>
 #include <memory>
 #include <vector>
 
-#if defined(__SANITIZE_ADDRESS__)
-#define PPMM_FUZZ_POISON
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define PPMM_FUZZ_POISON
-#endif
-#endif
-#ifdef PPMM_FUZZ_POISON
+#if PPMM_ADDRESS_SANITIZER
 #include <sanitizer/asan_interface.h>
 #endif
 
@@ -42,7 +36,7 @@ class unfinished_job {
     std::memset(entry.result, 0, sizeof entry.result);
     p.put_job(entry);
     std::memcpy(catalog_.get(), root().jobs, sizeof root().jobs);
-#ifdef PPMM_FUZZ_POISON
+#if PPMM_ADDRESS_SANITIZER
     // The runtime has no business in libpmemobj's part of the file.
     __asan_poison_memory_region(base_, root_offset_);
 #endif

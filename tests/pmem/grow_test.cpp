@@ -2,6 +2,7 @@
 #include "pmem_test.hpp"
 
 #include <ppmm/pmem/inspect.hpp>
+#include <ppmm/pmem/sanitizers.hpp>
 
 #include <sys/mman.h>
 #include <sys/ptrace.h>
@@ -242,7 +243,7 @@ class GrowKilled : public Grow {
 };
 
 TEST_F(GrowKilled, AtAnySystemCallIsTheOldSizeOrTheNew) {
-#if defined(__SANITIZE_THREAD__)
+#if PPMM_THREAD_SANITIZER
   GTEST_SKIP() << "ThreadSanitizer makes more system calls at the end of a process than there are segments; nothing here has threads";
 #endif
   std::mt19937_64 random(seed());

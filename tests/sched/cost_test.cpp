@@ -2,6 +2,8 @@
 /// cost is seen in review. The workers are fibers that change only where a job here says so.
 #include "sched_test.hpp"
 
+#include <ppmm/pmem/sanitizers.hpp>
+
 #include "crash/fibers.hpp"
 
 #include <fmt/core.h>
@@ -159,7 +161,7 @@ class Cost : public Sched {
 };
 
 TEST_F(Cost, IsAsPinned) {
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#if PPMM_ADDRESS_SANITIZER || PPMM_THREAD_SANITIZER
   GTEST_SKIP() << "the sanitizers do not follow fibers; the costs are the same in the other builds";
 #endif
   std::string found;

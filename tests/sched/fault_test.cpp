@@ -2,7 +2,9 @@
 /// persistent accesses.
 #include "sched_test.hpp"
 
-#if defined(__SANITIZE_ADDRESS__)
+#include <ppmm/pmem/sanitizers.hpp>
+
+#if PPMM_ADDRESS_SANITIZER
 #include <sanitizer/lsan_interface.h>
 #endif
 
@@ -197,7 +199,7 @@ TEST_F(Fault, WhatTheCapsuleReadIsForgotten) {
 
 /// Faults inside of a handler: the exception that was being handled is lost as well.
 [[gnu::noinline]] void throws() {
-#if defined(__SANITIZE_ADDRESS__)
+#if PPMM_ADDRESS_SANITIZER
   __lsan_disable();  // a fault in the handler leaves the exception on the heap, as it leaves all memory of the task's
 #endif
   throw 1;
@@ -207,7 +209,7 @@ step<int> handles(context& cx, out<std::uint64_t> page) {
   try {
     throws();
   } catch (int) {
-#if defined(__SANITIZE_ADDRESS__)
+#if PPMM_ADDRESS_SANITIZER
     __lsan_enable();
 #endif
     for (std::size_t i = 0; i < 64; ++i) cx.write(page.sub(i, 1))[0] = i;

@@ -2,6 +2,7 @@
 #include "sched_test.hpp"
 
 #include <ppmm/alloc/inspect.hpp>
+#include <ppmm/pmem/sanitizers.hpp>
 #include <ppmm/pmem/slot_lock.hpp>
 #include <ppmm/sched/image.hpp>
 #include <ppmm/sched/record.hpp>
@@ -132,7 +133,7 @@ TEST_F(Processes, ThatATaskAlwaysEndsEndTheJob) {
     const std::string said = what<job_failed>(start);
     EXPECT_SAYS(said, "deadly");
     EXPECT_SAYS(said, "3 times in a row");
-#if !defined(__SANITIZE_ADDRESS__)  // which makes SIGABRT of it
+#if !PPMM_ADDRESS_SANITIZER  // which makes SIGABRT of it
     EXPECT_SAYS(said, std::to_string(signal));
 #endif
     EXPECT_GE(shared->tries, 3u);  // the record before may have led to it, too
@@ -532,7 +533,7 @@ step<std::uint64_t> crashes(context& cx, std::uint64_t how, std::uint64_t times)
   return cx.fork(task<fib>(12), task<fib>(13)).then([](context&, long a, long b) -> step<std::uint64_t> { return static_cast<std::uint64_t>(a + b); });
 }
 
-#if !defined(__SANITIZE_ADDRESS__)  // it would tell of the crashes first
+#if !PPMM_ADDRESS_SANITIZER  // it would tell of the crashes first
 TEST_F(Processes, RepeatATaskThatCrashesWhereThatIsAskedFor) {
   for (const std::uint64_t how : {0u, 1u})
     for (const worker_kind kind : {worker_kind::threads, worker_kind::processes}) {

@@ -1,18 +1,11 @@
 /// Scratch memory: good until the capsule ends, whatever faults come, and not a moment longer.
 #include "sched_test.hpp"
 
+#include <ppmm/pmem/sanitizers.hpp>
 #include <ppmm/sched/scratch.hpp>
 
 #include <atomic>
 #include <cstring>
-
-#if defined(__SANITIZE_ADDRESS__)
-#define PPMM_ADDRESS_SANITIZER
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define PPMM_ADDRESS_SANITIZER
-#endif
-#endif
 
 namespace ppmm::test {
 namespace {
@@ -61,7 +54,7 @@ TEST(ScratchMemory, RefusesWhatNoMachineHas) {
   EXPECT_NE(scratch.take(8, 8), nullptr);
 }
 
-#if defined(PPMM_ADDRESS_SANITIZER)
+#if PPMM_ADDRESS_SANITIZER
 TEST(ScratchMemoryDeathTest, IsPoisonedAfterItsCapsule) {
   for (const std::size_t bytes : {std::size_t{8}, std::size_t{500'000}}) {
     detail::scratch_memory scratch;
@@ -140,7 +133,7 @@ TEST_F(Scratch, ServesTasksWhateverHappens) {
 
 std::atomic<std::uintptr_t> kept;
 
-#if defined(PPMM_ADDRESS_SANITIZER) || !defined(NDEBUG) || defined(PPMM_INSTRUMENT)
+#if PPMM_ADDRESS_SANITIZER || !defined(NDEBUG) || defined(PPMM_INSTRUMENT)
 /// The second task is another capsule.
 step<int> keeps_scratch(context& cx, std::size_t n) {
   const std::span<std::uint64_t> mine = cx.scratch<std::uint64_t>(n);
@@ -151,7 +144,7 @@ step<int> keeps_scratch(context& cx, std::size_t n) {
       .then([](context&, int found) -> step<int> { return found; });
 }
 
-#if defined(PPMM_ADDRESS_SANITIZER)
+#if PPMM_ADDRESS_SANITIZER
 using ScratchDeathTest = Scratch;
 TEST_F(ScratchDeathTest, KeptBeyondItsCapsuleIsFound) {
   EXPECT_DEATH(run(the_pool(), "keeps", task<keeps_scratch>(std::size_t{3}), with(1)), "use-after-poison");
@@ -165,7 +158,7 @@ TEST_F(Scratch, KeptBeyondItsCapsuleIsFound) {
 #endif
 #endif
 
-#if !defined(PPMM_ADDRESS_SANITIZER)
+#if !PPMM_ADDRESS_SANITIZER
 /// Runs until a fault; what it finds after that is what the fault has left of its scratch memory.
 step<std::uint64_t> until_a_fault(context& cx, in<std::uint64_t> some) {
   if (kept != 0) return *reinterpret_cast<const volatile std::uint64_t*>(kept.load());

@@ -1,6 +1,8 @@
 /// The persistent stack: recursion as deep as the pool has memory for, whatever the C++ stack is.
 #include "sched_test.hpp"
 
+#include <ppmm/pmem/sanitizers.hpp>
+
 #include <array>
 
 namespace ppmm::test {
@@ -78,7 +80,7 @@ TEST_F(Stack, DeepWithSoftFaults) {
 /// Frames that were committed and popped must not pile up: memory goes with the depth, not with the time.
 TEST_F(Stack, ManyCommitsNeedNoMoreMemory) {
   make({.size = pool::min_size, .max_workers = 4});
-#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
+#if PPMM_THREAD_SANITIZER || PPMM_ADDRESS_SANITIZER
   constexpr int n = 29;  // many times slower
 #else
   constexpr int n = 39;
