@@ -142,6 +142,8 @@ root_value find_root(const pool& p, std::string_view name, const char* type, std
 
 /// Runs the job of that name to its end and gives its result: starts it, resumes it, or, if it is finished, gives the
 /// stored result. Durable on return: the result and all the job wrote.
+/// The job's arguments are compared byte by byte with those it was begun with. Padding does not count, but where clang
+/// before 20 compiles: there an argument that is a struct with padding in it must have that filled with zeros.
 /// Throws bad_option, job_mismatch, job_unfinished, job_failed, type_clash, corrupt_pool; where all commits stand and the
 /// job goes on when it is run again: job_interrupted, workers_lost, medium_error, and out_of_pool_memory (grow the pool).
 template <task_like Task>
