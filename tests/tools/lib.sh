@@ -1,6 +1,9 @@
 # Sourced by the tests of the command. $PPMM is the command.
 . "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
 
+# many N: so many, or a tenth of it where the command is slow: under a sanitizer, or instrumented.
+many() { if [[ -n ${PPMM_LINES:-} ]]; then echo $(($1 / 10)); else echo "$1"; fi; }
+
 # expect STATUS PATTERN command…: it ends with that status, and its stderr matches.
 expect() {
   local status=$1 pattern=$2 got=0

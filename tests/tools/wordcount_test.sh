@@ -12,8 +12,8 @@ printf 'one' > one
 printf 'end of one file' > open_end
 printf 'start of the next\nThe THE the tHe\nend' > next
 printf 'a\0b\0\0a\377b\r\n\taa\va aa\xc3\xa9aa--a_b' > bytes_between
-random_bytes 300000 > bytes
-random_lines 30000 5000 | tr '0-9' 'k-t' > lines
+random_bytes "$(many 300000)" > bytes
+random_lines "$(many 30000)" "$(many 5000)" | tr '0-9' 'k-t' > lines
 few=${PPMM_LINES:+300000} pages=${PPMM_LINES:+30}  # where the command is slow
 {
   head -c "${few:-3000000}" /dev/zero | tr '\0' x  # a word over many blocks
@@ -23,7 +23,7 @@ few=${PPMM_LINES:+300000} pages=${PPMM_LINES:+30}  # where the command is slow
   head -c "${few:-20000000}" /dev/zero | tr '\0' 'z'
   printf '\nxxxx xxxxxxx xxxxxxxx\n'
 } > long_words
-awk 'BEGIN { for (i = 0; i < 200000; ++i) print "word" }' > same_word
+awk -v n="$(many 200000)" 'BEGIN { for (i = 0; i < n; ++i) print "word" }' > same_word
 # Alike at both ends and as long; many in a block, and all of them in many blocks.
 awk 'BEGIN { for (i = 0; i < 12000; ++i) { w = sprintf("%04d", i * 7 % 4000); gsub(/./, "&q", w); print "alikealike" w "alikealike" } }' | tr 0-9 a-j > alike
 
