@@ -8,7 +8,6 @@
 #include <cstdlib>
 #include <functional>
 #include <numeric>
-#include <random>
 #include <vector>
 
 namespace ppmm::test {
@@ -24,9 +23,7 @@ step<long> fib(context& cx, int n) {
 }
 
 long serial_fib(int n) { return n < 2 ? n : serial_fib(n - 1) + serial_fib(n - 2); }
-std::uint64_t fib_units(int n) {
-  return static_cast<std::uint64_t>(serial_fib(n + 1)) - 1;
-}
+std::uint64_t fib_units(int n) { return static_cast<std::uint64_t>(serial_fib(n + 1)) - 1; }
 
 // ---- tree
 

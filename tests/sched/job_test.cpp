@@ -103,6 +103,21 @@ TEST(Padding, IsClearedAndNothingElse) {
 }
 #endif
 
+/// Of the arguments of a task; by hand, where the compiler cannot tell.
+step<int> padded(context&, std::uint64_t, std::uint32_t, bool) { return 0; }
+TEST(Padding, BetweenArgumentsIsCleared) {
+  auto t = task<padded>(~std::uint64_t{0}, ~std::uint32_t{0}, true);
+  static_assert(sizeof t == 16);
+  std::array<unsigned char, sizeof t> bytes, clean{};
+  clean.fill(0xff);
+  clean[12] = 1;
+  std::fill(clean.begin() + 13, clean.end(), 0);
+  std::memset(reinterpret_cast<unsigned char*>(&t) + 13, 0xff, 3);
+  detail::clear_padding(&t);
+  std::memcpy(bytes.data(), &t, sizeof t);
+  EXPECT_EQ(bytes, clean);
+}
+
 step<std::uint64_t> sum_entries(context&, entries e, std::uint16_t more) {
   std::uint64_t sum = e.first + e.last + more;
   for (const entries::one& x : e.all) sum += x.a + x.b + x.c + x.d;

@@ -89,19 +89,16 @@ kill_to_the_end() {
   [[ ! -e got.ppmm ]] || fail "left got.ppmm behind"
 }
 
-# kill_until_resumed MS command…: the same, until something was resumed. MS may be wrong: it took so long because others
-# were at work, or most of it goes by before the job begins. So it is halved and doubled in turn.
+# kill_until_resumed MS command…: the same, until something was resumed. MS may be too short, where most of it goes by before
+# the job begins: so every second time it is three times as long. Or too long, because others were at work: so it is halved.
 kill_until_resumed() {
   local rounds whole=$1
   shift
   kills=0 resumes=0
   for ((rounds = 0; resumes == 0; ++rounds)); do
     ((rounds < 50)) || fail "nothing was ever resumed in $kills kills: $*"
-    case $((rounds % 4)) in
-      0 | 1) kill_to_the_end "$whole" "$@" ;;
-      2) kill_to_the_end $((whole * 3)) "$@" ;;
-      3) kill_to_the_end $((whole = whole / 2 + 1)) "$@" ;;
-    esac
+    kill_to_the_end $((rounds % 2 ? whole * 3 : whole)) "$@"
+    ((rounds % 4 != 3)) || whole=$((whole / 2 + 1))
   done
   echo "$*: $kills kills, $resumes resumes"
 }
