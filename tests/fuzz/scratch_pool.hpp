@@ -4,9 +4,14 @@
 #include "finding.hpp"
 
 #include <ppmm/pmem/pool.hpp>
+#include <ppmm/pmem/sanitizers.hpp>
 
 #include <fcntl.h>
 #include <unistd.h>
+
+#if PPMM_ADDRESS_SANITIZER
+#include <sanitizer/lsan_interface.h>
+#endif
 
 #include <cstdint>
 #include <filesystem>
@@ -20,6 +25,10 @@ class scratch_pool {
   explicit scratch_pool(const pool_options& how) {
     const std::string file = "/dev/shm/ppmm-fuzz-" + std::to_string(::getpid()) + ".pool";
     std::filesystem::remove(file);
+#if PPMM_ADDRESS_SANITIZER
+    // It may stay open, and its file, where libpmemobj has its pointers, is nothing that LeakSanitizer looks at.
+    const __lsan::ScopedDisabler no_leaks;
+#endif
     pool_.emplace(pool::create(file, how));
     fd_ = ::open(file.c_str(), O_RDWR | O_CLOEXEC);
     std::filesystem::remove(file);

@@ -14,7 +14,7 @@ for ((i = 0; ; ++i)); do  # a slow build may not have got to a commit
   ((i < 100)) || fail "no rates: $(cat told)"
 done
 grep -q "open in process $pid" told && grep -q 'job "fib 45" running' told || fail "top: $(cat told)"
-[[ $(grep -c '^ *[01] ' told) == 2 ]] || fail "two workers: $(cat told)"
+[[ $(grep -c '^ \+[01] ' told) == 2 ]] || fail "two workers: $(cat told)"
 "$PPMM" top pool --batch --interval 0.05 --count 3 > told
 [[ $(grep -c 'job "fib 45"' told) == 3 ]] || fail "--batch --count 3: $(cat told)"
 ! grep -q $'\033' told || fail "control characters where no terminal is"
@@ -34,7 +34,7 @@ fi
 wait_until_begun $pid one || fail "never began"
 for ((i = 0; ; ++i)); do
   "$PPMM" top one --once --interval 0.05 > told || fail "top of a pool in parts"
-  [[ $(grep -c '^ *[01] ' told) != 2 ]] || break
+  [[ $(grep -c '^ \+[01] ' told) != 2 ]] || break
   ((i < 200)) || fail "two workers in two parts: $(cat told)"
 done
 expect 1 'first part' "$PPMM" top two --once
