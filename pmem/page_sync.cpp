@@ -1,11 +1,13 @@
 #include <ppmm/pmem/page_sync.hpp>
 
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <linux/magic.h>
 #include <sys/mman.h>
 
 #include <algorithm>
 #include <cerrno>
+#include <utility>
 
 namespace ppmm::detail {
 namespace {
@@ -76,6 +78,22 @@ int sync_ranges(std::vector<page_range>& ranges, std::span<const synced_file> fi
     rest = {end, rest.end()};
   }
   return sync_clusters(rest);
+}
+
+write_back_errors::write_back_errors(std::span<const synced_file> files) {
+  for (const synced_file& file : files) {
+    if (file.fd < 0) continue;
+    descriptor own(::open(fmt::format("/proc/self/fd/{}", file.fd).c_str(), O_RDONLY | O_CLOEXEC));
+    if (!own) fail<medium_error>("expected to open the pool's file once more by /proc/self/fd, found: {}. Is /proc mounted?", os_message(errno));
+    own_.push_back(std::move(own));
+  }
+}
+
+/// Waiting for write-back is how sync_file_range looks for errors (fs/sync.c; mm/filemap.c: file_fdatawait_range).
+int write_back_errors::heard() const {
+  for (const descriptor& own : own_)
+    if (::sync_file_range(own.get(), 0, 1, SYNC_FILE_RANGE_WAIT_BEFORE) != 0) return errno;
+  return 0;
 }
 
 bool syncs_as_one(std::uint32_t file_system_magic) {

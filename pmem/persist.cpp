@@ -52,6 +52,7 @@ persister::persister(const medium& m) : medium_(&m) {
   } else {
     way_ = m.level == durability::power && m.grain == granularity::page ? way::pages : way::lines;
     ns_per_tick_ = ns_per_tick();
+    if (way_ == way::pages) of_others_ = detail::write_back_errors(m.files);
   }
 }
 
@@ -111,25 +112,22 @@ void persister::forget() {
 /// Not libpmem2's persist: by page that is an msync a range, and abort() when one fails (PMDK 1.12,
 /// src/libpmem2/persist.c:pmem2_persist_pages).
 void persister::sync_pages() {
-  const int error = pages_.empty() ? 0 : detail::sync_ranges(pages_, medium_->files);
-  pages_.clear();
-  std::atomic<bool>* shared = medium_->failed;
-  if (error != 0) {
-    failed_ = true;
-    if (shared != nullptr) shared->store(true);
-    started_ = 0;
-    detail::fail<medium_error>(
-        "expected to make the pool's pages durable, found: {}. What was committed before is "
-        "whole; check the disk, then start again",
-        detail::os_message(error));
+  if (!pages_.empty()) {
+    int error = detail::sync_ranges(pages_, medium_->files);
+    if (error == 0) error = of_others_.heard();
+    pages_.clear();
+    if (failed_ == 0) failed_ = error;
   }
-  if (failed_ || (shared != nullptr && shared->load())) {
-    failed_ = true;
-    started_ = 0;
-    detail::fail<medium_error>(
-        "expected a medium that works, found that an earlier sync failed. What was committed "
-        "before it is whole; check the disk, then start again");
+  if (std::atomic<int>* shared = medium_->failed; shared != nullptr) {
+    int first = 0;
+    if (failed_ == 0) failed_ = shared->load();
+    else shared->compare_exchange_strong(first, failed_);
   }
+  if (failed_ == 0) return;
+  started_ = 0;
+  detail::fail<medium_error>(
+      "expected to make the pool's pages durable, found: {}. What was committed before is whole; check the disk, then start again",
+      detail::os_message(failed_));
 }
 
 }  // namespace ppmm

@@ -47,10 +47,10 @@ struct medium {
   void* (*copy)(void*, const void*, std::size_t, unsigned flags) = nullptr;  // libpmem2's memcpy; nullptr: a store and a flush
   std::uintptr_t base = 0;  // of the mapping
   std::size_t size = 0;
-  /// Page granularity: set by the first msync that fails; from then on every fence of the mapping fails. The kernel
-  /// reports a lost page once, to whoever syncs next: a second msync that succeeds proves nothing. nullptr: each
-  /// persister remembers for itself.
-  std::atomic<bool>* failed = nullptr;
+  /// Page granularity: the errno of the first sync that failed, or 0; from then on every fence of the mapping fails, in all
+  /// processes that share the word. The kernel forgets a page that it could not write: a second msync that succeeds proves
+  /// nothing. nullptr: each persister remembers for itself.
+  std::atomic<int>* failed = nullptr;
   simulated_medium* simulated = nullptr;  // level simulated: the model
   std::span<const synced_file> files = {};  // page granularity: what is mapped, by address; what is not in it is synced by msync alone
 };
@@ -116,11 +116,12 @@ class persister {
 
   const medium* medium_;
   way way_;
-  bool failed_ = false;
+  int failed_ = 0;  // errno
   flush_counters counters_;
   std::uint64_t started_ = 0;  // time stamp of the first flush since the last fence; 0: none
   double ns_per_tick_ = 0;
   std::vector<detail::page_range> pages_;  // page granularity: what the next fence syncs
+  detail::write_back_errors of_others_;    // page granularity
 };
 
 }  // namespace ppmm

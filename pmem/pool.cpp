@@ -10,6 +10,7 @@
 #include <ppmm/pmem/slot_lock.hpp>
 #include <ppmm/pmem/verify.hpp>
 
+#include <sys/mman.h>
 #include <sys/random.h>
 
 #include <algorithm>
@@ -18,6 +19,7 @@
 #include <cerrno>
 #include <iterator>
 #include <mutex>
+#include <new>
 #include <utility>
 
 namespace ppmm {
@@ -36,6 +38,25 @@ struct open_part {
   std::unique_ptr<layout::control_root> checked = {};  // none: it has just been made
 
   const layout::control_root& root() const { return checked ? *checked : control->root(); }
+};
+
+/// In memory that the processes forked later share: a worker's sync may fail in any of them.
+class shared_word {
+ public:
+  shared_word() {
+    void* const at = ::mmap(nullptr, sizeof(std::atomic<int>), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (at == MAP_FAILED) throw std::bad_alloc();
+    word_ = new (at) std::atomic<int>(0);
+  }
+  ~shared_word() { ::munmap(word_, sizeof *word_); }
+  shared_word(const shared_word&) = delete;
+  shared_word& operator=(const shared_word&) = delete;
+
+  std::atomic<int>* get() const { return word_; }
+  std::atomic<int>& operator*() const { return *word_; }
+
+ private:
+  std::atomic<int>* word_;
 };
 
 std::optional<unsigned> node_of(const layout::part_entry& p) {
@@ -86,12 +107,12 @@ struct pool::impl {
 #endif
               .base = reinterpret_cast<std::uintptr_t>(data.base()),
               .size = static_cast<std::size_t>(all.back().base + all.back().size - data.base()),
-              .failed = &failed,
+              .failed = failed.get(),
               .files = synced};
   }
 
   ~impl() {
-    if (!failed) return;
+    if (*failed == 0) return;
     for (open_part& p : parts) {
       const detail::descriptor fd = p.data->take_file();
       p.data.reset();
@@ -107,8 +128,9 @@ struct pool::impl {
   impl& operator=(const impl&) = delete;
 
   void check_medium() const {
-    if (failed)
-      fail<medium_error>("{}: expected a medium that works, found that a sync failed. Check the disk, then start again", file().string());
+    if (const int error = *failed; error != 0)
+      fail<medium_error>("{}: expected a medium that works, found that a sync failed: {}. Check the disk, then start again", file().string(),
+                         detail::os_message(error));
   }
 
   const std::filesystem::path& file() const { return parts[0].file; }
@@ -123,7 +145,7 @@ struct pool::impl {
   std::uint32_t max_workers = 0;
   std::vector<std::span<std::byte>> segments, unreadable;
   std::size_t size = 0;
-  std::atomic<bool> failed = false;
+  shared_word failed;
   std::vector<synced_file> synced;
   ppmm::medium medium;
 };

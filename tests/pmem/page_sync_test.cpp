@@ -1,10 +1,13 @@
 /// Which calls make pages durable: recorded, in place of the system's.
 #include <ppmm/pmem/page_sync.hpp>
+#include <ppmm/pmem/persist.hpp>
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <linux/magic.h>
 #include <sys/mman.h>
 #include <sys/types.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <cstdint>
@@ -19,6 +22,7 @@ struct call {
   std::uintptr_t first;  // address, or offset in the file
   std::size_t size;
   unsigned how = 0;
+  int fd = -1;
 };
 std::vector<call> calls;
 std::function<int(const call&)> answer;  // errno; 0: success
@@ -37,8 +41,7 @@ int __wrap_msync(void* address, std::size_t size, int flags) {
   return record({"msync", reinterpret_cast<std::uintptr_t>(address), size});
 }
 int __wrap_sync_file_range(int fd, off64_t offset, off64_t size, unsigned how) {
-  EXPECT_EQ(fd, 7);
-  return record({"range", static_cast<std::uintptr_t>(offset), static_cast<std::size_t>(size), how});
+  return record({"range", static_cast<std::uintptr_t>(offset), static_cast<std::size_t>(size), how, fd});
 }
 }
 
@@ -83,6 +86,7 @@ TEST_F(PageSync, FlushesTheDiskOnceForManyRanges) {
   EXPECT_EQ(names(), (std::vector<std::string>{"range", "range", "range", "range", "range", "msync"}));
   EXPECT_EQ(calls.back().first, base + 900 * mebi) << "the last range, and no page between";
   EXPECT_EQ(calls.back().size, page);
+  for (const call& c : calls) EXPECT_TRUE(c.name != "range" || c.fd == 7);
   for (std::size_t i : {3u, 4u}) {  // those that msync does not wait for
     EXPECT_EQ(calls[i].first, i == 3 ? 0 : 5 * mebi);
     EXPECT_EQ(calls[i].size, (i == 3 ? 2 : 1) * page);
@@ -129,6 +133,26 @@ TEST_F(PageSync, OfAHoleBetweenRangesSyncsTheRanges) {
   calls.clear();
   EXPECT_EQ(sync({pages(0, 1), pages(mebi, 1)}), EIO);
   EXPECT_EQ(calls.size(), 1u) << "a page that was lost is not asked for again: the second answer would be good";
+}
+
+/// The kernel tells each open file once that a page was lost. Another worker may have been told by the one that is mapped.
+TEST_F(PageSync, HearsOfWhatAnotherWorkerWasTold) {
+  const int mapped = ::memfd_create("pool", MFD_CLOEXEC);
+  ASSERT_GE(mapped, 0);
+  files = {{base, mebi, mapped, true}};
+  const medium m{.level = durability::power, .grain = granularity::page, .base = base, .size = mebi, .files = files};
+  persister first(m), second(m);
+  EXPECT_NO_THROW(first.persist(reinterpret_cast<void*>(base), 1));
+  ASSERT_EQ(names(), (std::vector<std::string>{"msync", "range"}));
+  const int own = calls.back().fd;
+  EXPECT_EQ(calls.back().how, unsigned{SYNC_FILE_RANGE_WAIT_BEFORE});
+  EXPECT_NO_THROW(second.persist(reinterpret_cast<void*>(base), 1));
+  EXPECT_TRUE(own != mapped && calls.back().fd != mapped && calls.back().fd != own) << "each has an open file of its own";
+
+  answer = [own](const call& c) { return c.fd == own ? EIO : 0; };
+  EXPECT_THROW(first.persist(reinterpret_cast<void*>(base), 1), medium_error) << "its msync succeeded";
+  EXPECT_NO_THROW(second.persist(reinterpret_cast<void*>(base), 1));
+  ::close(mapped);
 }
 
 TEST_F(PageSync, TrustsOnlyFileSystemsThatAreKnown) {

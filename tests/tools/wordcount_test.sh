@@ -71,7 +71,7 @@ done
 [[ ${blocks[0]} == 2 && ${blocks[1]} == 4 && ${blocks[11]} == 4 ]] || fail "allocated blocks after each round: ${blocks[*]}"
 
 # A pool that is too small: a named one is made larger by hand, the job's own by itself.
-awk -v n=800000 -v seed="$seed" 'BEGIN {
+awk -v n="$((${few:-600000} + 200000))" -v seed="$seed" 'BEGIN {
   srand(seed);
   for (i = 0; i < n; ++i) { w = ""; for (k = 0; k < 8; ++k) w = w substr("abcdefghijklmnopqrstuvwxyz", int(rand() * 26) + 1, 1); print w }
 }' > different
