@@ -250,6 +250,7 @@ int main(int argc, char** argv) {
   for (const algorithm& a : all_algorithms()) {
     if (!only.empty() && a.name.find(only) == a.name.npos) continue;
     memory in_process(process.pool(), a.size), in_emulated(emulated.pool(), a.size);
+    const on_one_core alone(threads == 1);
     turns t;
     double bytes = 0;
     const auto ready = [&](memory& m) {

@@ -52,7 +52,11 @@ void forks() {
   const auto serial = t.add(plain(n, 1, fib_calls)), optimised = t.add(plain(n, 1, fib_optimised));
   const auto with = t.add(job(emulated, workers(1))), without = t.add(job(emulated, without_commits(1)));
   const auto in_process = t.add(job(process, workers(1))), onetbb = t.add(tbb(1));
-  t.take(quick ? 3 : 41);
+  with_tbb_threads(2, [] {});
+  {
+    const on_one_core alone(true);
+    t.take(quick ? 3 : 41);
+  }
 
   add("a serial call of fib (two calls, one addition)", fmt::format("{:.2f} ns", t.median_of(serial)));
   add("the same as g++ -O3 inlines it",
@@ -86,6 +90,7 @@ void overhead() {
     const auto without = t.add([&] { return emulated.run(c, without_commits(1)); });
     const auto in_process = t.add([&] { return process.run(c, workers(1)); });
     const auto process_without = t.add([&] { return process.run(c, without_commits(1)); });  // in the same memory
+    const on_one_core alone(true);
     t.take(quick ? 2 : c == computation::sort ? 9 : 31);
     const bool compute_bound = c == computation::queens;
     const double commits = t.ratio(with, without);
@@ -111,7 +116,10 @@ void protocol() {
       costs[i] = measure_commits(w, frames[i], commits);
       return costs[i].ns;
     }));
-  t.take(quick ? 2 : 21);
+  {
+    const on_one_core alone(true);
+    t.take(quick ? 2 : 21);
+  }
   add("one line written back and fenced", fmt::format("{:.0f} ns", t.median_of(line)));
   for (std::size_t i = 0; i < frames.size(); ++i)
     add(fmt::format("a commit after {} new frames", frames[i]),

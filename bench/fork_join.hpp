@@ -124,19 +124,17 @@ struct uts_tree {
 };
 
 template <call_tree Tree, class Both>
-typename Tree::value search(const Tree& tree, typename Tree::node n, const Both& both) {
-  typename Tree::value sum{};
+typename Tree::value search(const Tree& tree, const typename Tree::node& n, const Both& both) {
+  typename Tree::value sum{}, of_a{}, of_b{};
   typename Tree::node a, b;
-  for (;;) {
-    const unsigned children = tree.expand(n, sum, a, b);
-    if (children == 0) return sum;
-    if (children == 2) {
-      typename Tree::value of_a{}, of_b{};
-      both([&] { of_a = search(tree, a, both); }, [&] { of_b = search(tree, b, both); });
-      return sum + of_a + of_b;
-    }
-    n = a;
+  unsigned children = tree.expand(n, sum, a, b);
+  while (children == 1) {
+    const typename Tree::node only = a;
+    children = tree.expand(only, sum, a, b);
   }
+  if (children == 0) return sum;
+  both([&] { of_a = search(tree, a, both); }, [&] { of_b = search(tree, b, both); });
+  return sum + of_a + of_b;
 }
 
 // ---- merge sort: stable, between two arrays, with parallel merges, as ppmm::sort --------------------------------

@@ -60,7 +60,7 @@ namespace {
   return place_calls(next, next.free()) + place_calls(b, candidates ^ first);
 }
 
-ppmm::step<long> place(ppmm::context& cx, board b, std::uint32_t candidates) {
+ppmm::step<long> place(ppmm::context& cx, const board& b, std::uint32_t candidates) {
   if (b.columns == b.all) return 1;
   if (candidates == 0) return 0;
   const std::uint32_t first = candidates & -candidates;

@@ -1,7 +1,8 @@
 /// How the benchmarks measure: clocks, medians, and things measured in turns.
 #pragma once
 
-#include <time.h>  // clock_gettime
+#include <sched.h>  // sched_setaffinity
+#include <time.h>   // clock_gettime
 
 #include <algorithm>
 #include <cstddef>
@@ -28,6 +29,29 @@ double time_ns(unsigned threads, Body body) {
   body();
   return clock_ns(clock_for(threads)) - began;
 }
+
+/// While it lives, this thread and those that it starts stay on the core that it is on, if `so`. Where others share the
+/// machine's cores one may be half as fast as the next for seconds, and a worker's thread begins on another core than the one
+/// that waits for it. What threads a library starts for its pool must be there before.
+class on_one_core {
+ public:
+  explicit on_one_core(bool so) {
+    if (!so || sched_getaffinity(0, sizeof before_, &before_) != 0) return;
+    cpu_set_t here;
+    CPU_ZERO(&here);
+    CPU_SET(static_cast<unsigned>(sched_getcpu()), &here);
+    changed_ = sched_setaffinity(0, sizeof here, &here) == 0;
+  }
+  ~on_one_core() {
+    if (changed_) sched_setaffinity(0, sizeof before_, &before_);
+  }
+  on_one_core(const on_one_core&) = delete;
+  on_one_core& operator=(const on_one_core&) = delete;
+
+ private:
+  cpu_set_t before_{};
+  bool changed_ = false;
+};
 
 /// Keeps a value from being optimised away.
 template <class T>

@@ -160,8 +160,8 @@ double rooms::written_back_ns_a_byte(unsigned threads) {
 ppmm::run_options rooms::options(unsigned count) const {
   ppmm::run_options o = bench::workers(count);
   o.region = region;
-  // One worker is not pinned, as its peers' thread is not: where others are at work a pinned one shares its core with
-  // them. Several are, as always: threads as young as a run of milliseconds are not spread over the cores yet.
+  // One worker is where its peers' thread is (on_one_core). Several are pinned, as always: threads as young as a run of
+  // milliseconds are not spread over the cores yet.
   o.pin = count > 1;
   return o;
 }
@@ -174,6 +174,7 @@ std::optional<double> comparison::checkpointed_ns() const {
 comparison compare(const workload_kind& kind, std::uint64_t region, unsigned workers, bool quick) {
   auto at = std::make_unique<placed>(kind, region);
   check_all(*at, workers);
+  const on_one_core alone(workers == 1);
 
   comparison c;
   c.workload = kind.name, c.size = at->peers.size, c.fine_grained = at->peers.fine_grained, c.workers = workers;
@@ -267,6 +268,7 @@ variation vary(const workload_kind& kind, std::uint64_t region, const std::vecto
       return m.ns;
     }));
   }
+  const on_one_core alone(std::ranges::all_of(settings, [](const setting& s) { return s.options.workers == 1; }));
   take_rounds(t, enough_ns, fewest_rounds, most_rounds, quick);
   variation v{kind.name, {}};
   for (std::size_t i = 0; i < settings.size(); ++i) {

@@ -21,7 +21,7 @@ namespace {
 
 namespace uts = ppmm::tools::uts;
 
-ppmm::step<double> integrate(ppmm::context& cx, quadrature::node n) {
+ppmm::step<double> integrate(ppmm::context& cx, const quadrature::node& n) {
   double sum = 0;
   quadrature::node a, b;
   if (quadrature().expand(n, sum, a, b) == 0) return sum;
@@ -30,12 +30,15 @@ ppmm::step<double> integrate(ppmm::context& cx, quadrature::node n) {
 }
 
 /// Nodes below, counted as its peers do (uts::search tells leaves and depth as well).
-ppmm::step<std::uint64_t> count_nodes(ppmm::context& cx, std::uint32_t sample, uts_tree::node n) {
+ppmm::step<std::uint64_t> count_nodes(ppmm::context& cx, std::uint32_t sample, const uts_tree::node& n) {
   const uts_tree tree{&uts::samples[sample]};
   std::uint64_t sum = 0;
   uts_tree::node a, b;
-  unsigned children = 0;
-  while ((children = tree.expand(n, sum, a, b)) == 1) n = a;
+  unsigned children = tree.expand(n, sum, a, b);
+  while (children == 1) {
+    const uts_tree::node only = a;
+    children = tree.expand(only, sum, a, b);
+  }
   if (children == 0) return sum;
   return cx.fork(ppmm::task<count_nodes>(sample, a), ppmm::task<count_nodes>(sample, b))
       .then([sum](ppmm::context&, std::uint64_t left, std::uint64_t right) -> ppmm::step<std::uint64_t> { return sum + left + right; });

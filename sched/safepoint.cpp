@@ -31,9 +31,9 @@ std::byte* context::grow(std::size_t bytes) {
   const detail::out_of_task runtime(*worker_);
   return worker_->grow(bytes);
 }
-bool context::poll_task(detail::task_ref next) {
+bool context::poll(detail::task_ref next, const void* site) {
   const detail::out_of_task runtime(*worker_);
-  worker_->site_ = __builtin_return_address(0);
+  worker_->site_ = site;
   return worker_->poll(position::run(next, place(cur_)));
 }
 after_left context::left_done(frame* f) {
@@ -47,11 +47,11 @@ bool context::pop_linked(frame* f) {
   return worker_->pop_linked(f);
 }
 
-void context::commit_task(detail::task_ref next, place to) {
+void context::commit(detail::task_ref next, place to, const void* site) {
   const detail::out_of_task runtime(*worker_);
   cur_ = to.word;
   worker_->counts_.again.add();
-  worker_->site_ = __builtin_return_address(0);
+  worker_->site_ = site;
   worker_->commit(position::run(next, to), commit_cause::conflict);
 }
 void context::commit_right(frame* f) {

@@ -41,7 +41,7 @@ std::uint32_t children_of(node n) {
   return n.depth < 400 && mix(n.id) % 1000 < 490 ? 2 : 0;
 }
 
-step<std::uint64_t> siblings(context& cx, node parent, std::uint32_t from, std::uint32_t to) {
+step<std::uint64_t> siblings(context& cx, const node& parent, std::uint32_t from, std::uint32_t to) {
   if (from == to) return 0u;
   if (to - from == 1) return cx.tail(task<subtree>(child_of(parent, from)));
   const std::uint32_t middle = from + (to - from) / 2;
@@ -49,7 +49,7 @@ step<std::uint64_t> siblings(context& cx, node parent, std::uint32_t from, std::
       .then([](context&, std::uint64_t a, std::uint64_t b) -> step<std::uint64_t> { return a + b; });
 }
 
-step<std::uint64_t> subtree(context& cx, node n) {
+step<std::uint64_t> subtree(context& cx, const node& n) {
   return cx.call(task<siblings>(n, 0u, children_of(n))).then([n](context& c, std::uint64_t below) -> step<std::uint64_t> {
     c.advance(1);
     return below + mix(n.id) % 7 + 1;

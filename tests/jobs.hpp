@@ -24,8 +24,8 @@ struct node {
 std::uint64_t mix(std::uint64_t x);
 node child_of(node n, std::uint32_t i);
 std::uint32_t children_of(node n);
-step<std::uint64_t> siblings(context& cx, node parent, std::uint32_t from, std::uint32_t to);
-step<std::uint64_t> subtree(context& cx, node n);
+step<std::uint64_t> siblings(context& cx, const node& parent, std::uint32_t from, std::uint32_t to);
+step<std::uint64_t> subtree(context& cx, const node& n);
 std::uint64_t serial_subtree(node n, std::uint64_t& nodes);
 
 // ---- deep: a recursion of calls as deep as asked. Each level keeps a frame.

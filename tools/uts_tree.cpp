@@ -4,7 +4,7 @@ namespace ppmm::tools::uts {
 namespace {
 
 /// Children lo to hi.
-step<found> search_children(context& cx, std::uint32_t tree, node n, std::uint32_t lo, std::uint32_t hi) {
+step<found> search_children(context& cx, std::uint32_t tree, const node& n, std::uint32_t lo, std::uint32_t hi) {
   if (hi - lo == 1) return search(cx, tree, n.child(lo));
   const std::uint32_t middle = lo + (hi - lo) / 2;
   return cx.fork(task<search_children>(tree, n, lo, middle), task<search_children>(tree, n, middle, hi))
@@ -15,7 +15,7 @@ step<found> search_children(context& cx, std::uint32_t tree, node n, std::uint32
 
 }  // namespace
 
-step<found> search(context& cx, std::uint32_t tree, node n) {
+step<found> search(context& cx, std::uint32_t tree, const node& n) {
   cx.advance(1);
   const std::uint32_t children = children_of(samples[tree], n);
   if (children == 0) return found{1, 1, n.height};

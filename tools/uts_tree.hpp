@@ -118,6 +118,6 @@ struct found {
 };
 
 /// The task that searches what is below a node of samples[tree], and it. Counts a unit a node.
-step<found> search(context& cx, std::uint32_t tree, node n);
+step<found> search(context& cx, std::uint32_t tree, const node& n);
 
 }  // namespace ppmm::tools::uts

@@ -172,7 +172,7 @@ plant(popped_frame_reused stacklet.cpp
 plant(link_without_generation image.cpp
   FROM "return s.generation.load() == e.generation && s.right.load() >> 32 == e.generation && s.frame_address.load() == reinterpret_cast<std::uintptr_t>(f);"
   TO "return s.frame_address.load() == reinterpret_cast<std::uintptr_t>(f);"
-  SCENARIOS nested busy)
+  SCENARIOS nested)
 plant(rob_not_persisted adopt.cpp
   FROM "  persister_.persist(&dead.owner, sizeof dead.owner);\n  access();\n  if (dead.owner.load()"
   TO "  access();\n  if (dead.owner.load()"
@@ -194,7 +194,7 @@ plant(robbed_slot_entered recover.cpp
 plant(done_before_output worker.cpp
   FROM "  flush_touched();\n  prepare_list();\n  persister_.fence();\n  restart r;\n  r.kind = record_kind::done;"
   TO "  restart r;\n  r.kind = record_kind::done;"
-  SCENARIOS overwrite loop)
+  SCENARIOS overwrite)
 
 # --- soft faults
 

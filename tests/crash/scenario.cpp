@@ -72,10 +72,11 @@ step<word> rare(context& cx, int n) {
 struct wide {
   word w[20];
 };
-step<wide> widen(context& cx, wide in) {
+step<wide> widen(context& cx, const wide& in) {
   cx.advance(1);
-  for (word& w : in.w) ++w;
-  return in;
+  wide out = in;
+  for (word& w : out.w) ++w;
+  return out;
 }
 step<word> a_wide_call(context& cx) {
   wide start{};
