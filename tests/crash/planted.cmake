@@ -172,7 +172,7 @@ plant(popped_frame_reused stacklet.cpp
 plant(link_without_generation image.cpp
   FROM "return s.generation.load() == e.generation && s.right.load() >> 32 == e.generation && s.frame_address.load() == reinterpret_cast<std::uintptr_t>(f);"
   TO "return s.frame_address.load() == reinterpret_cast<std::uintptr_t>(f);"
-  SCENARIOS nested)
+  SCENARIOS nested busy)
 plant(rob_not_persisted adopt.cpp
   FROM "  persister_.persist(&dead.owner, sizeof dead.owner);\n  access();\n  if (dead.owner.load()"
   TO "  access();\n  if (dead.owner.load()"
