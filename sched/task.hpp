@@ -80,7 +80,8 @@ void clear_padding(bound<F, A...>* task) {
 
 /// `task<f>(a, b)`: the call `f(cx, a, b)`, to be made by whoever gets there. The arguments are converted to the
 /// parameters' types now. A parameter may be a const reference, good until `f` returns: what is larger than two words is then
-/// copied once less at each call, which a small task feels (docs/performance.md, "Arguments"). As a continuation, `then(task<k>(captures…))` calls `k(cx, captures…, results…)`.
+/// copied once less at each call, which a small task feels (docs/performance.md, "Arguments"). As a continuation,
+/// `then(task<k>(captures…))` calls `k(cx, captures…, results…)`.
 template <auto F, class... A>
 constexpr auto task(const A&... a) {
   using sig = detail::signature<decltype(F)>;
