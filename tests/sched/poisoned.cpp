@@ -78,11 +78,18 @@ int poison(const char* file, worker_kind kind) {
     char address[32];
     std::snprintf(address, sizeof address, "%p", static_cast<void*>(data + bad_word));
     const std::string_view said = e.what();
-    if (said.find("reads_a_bad_page") == said.npos || said.find(address) == said.npos || statistics.soft_faults != 4) return 1;
+    const bool named = said.find("reads_a_bad_page") != said.npos && said.find(address) != said.npos;
+    // Four at one record; a heartbeat in the task beside makes another record, from which they are counted anew.
+    if (!named || statistics.soft_faults < 4) {
+      std::printf("%ju soft faults instead of at least 4, task and address %s\n", statistics.soft_faults, named ? "named" : "not named");
+      return 1;
+    }
   }
   p.drop_job("sum");
   how.region = 0;
-  return run(p, "fib", task<test::fib>(24), how) == test::serial_fib(24) ? 0 : 1;
+  const long fib = run(p, "fib", task<test::fib>(24), how);
+  if (fib != test::serial_fib(24)) std::printf("a job after it gave %ld\n", fib);
+  return fib == test::serial_fib(24) ? 0 : 1;
 }
 
 }  // namespace
