@@ -12,17 +12,17 @@
 namespace ppmm::detail {
 namespace {
 
-int msync_of(page_range r) {
+int msync_of(address_range r) {
   return ::msync(reinterpret_cast<void*>(r.first), r.last - r.first, MS_SYNC) == 0 ? 0 : errno;
 }
 
 /// Each msync flushes the disk's cache, which takes as long as writing megabytes; clean pages between two ranges cost
 /// nothing, dirty ones are written a little earlier than their owner needs them. So ranges that are near go in one call.
-int sync_clusters(std::span<const page_range> ranges) {
+int sync_clusters(std::span<const address_range> ranges) {
   constexpr std::uintptr_t near = std::uintptr_t{16} << 20;
   for (auto next = ranges.begin(); next != ranges.end();) {
     const auto begin = next;
-    page_range cluster = *next++;
+    address_range cluster = *next++;
     while (next != ranges.end() && next->first <= cluster.last + near) {
       cluster.last = std::max(cluster.last, next->last);
       ++next;
@@ -45,16 +45,16 @@ int sync_clusters(std::span<const page_range> ranges) {
 /// both, where it is of the whole file but for the pages: ext4 commits the transaction of the inode's last change and
 /// flushes the cache (fs/ext4/fsync.c: ext4_sync_file hands the range to file_write_and_wait_range only), xfs forces the
 /// log up to it, and the same (fs/xfs/xfs_file.c: xfs_file_fsync). btrfs does not: it logs the extents of the range.
-int sync_as_one(std::span<const page_range> ranges, const synced_file& file) {
-  const auto write_back = [&file](page_range r, unsigned how) {
+int sync_as_one(std::span<const address_range> ranges, const synced_file& file) {
+  const auto write_back = [&file](address_range r, unsigned how) {
     const auto offset = static_cast<off64_t>(r.first - file.base);
     return ::sync_file_range(file.fd, offset, static_cast<off64_t>(r.last - r.first), how) == 0 ? 0 : errno;
   };
   constexpr unsigned wait_for_all = SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER;
   const auto others = ranges.first(ranges.size() - 1);
-  for (const page_range& r : ranges)
+  for (const address_range& r : ranges)
     if (const int error = write_back(r, SYNC_FILE_RANGE_WRITE); error != 0) return error;
-  for (const page_range& r : others)  // once more: a page that was on its way already has gone with older bytes
+  for (const address_range& r : others)  // once more: a page that was on its way already has gone with older bytes
     if (const int error = write_back(r, wait_for_all); error != 0) return error;
   return msync_of(ranges.back());
 }
@@ -63,11 +63,11 @@ int sync_as_one(std::span<const page_range> ranges, const synced_file& file) {
 
 /// Invariants after crash: of the pages in the ranges, any subset may be on the medium before this returns, each of them
 /// whole or torn by sectors. Nothing may depend on an order within it.
-int sync_ranges(std::vector<page_range>& ranges, std::span<const synced_file> files) {
-  std::ranges::sort(ranges, {}, &page_range::first);
-  std::span<const page_range> rest = ranges;
+int sync_ranges(std::vector<address_range>& ranges, std::span<const synced_file> files) {
+  std::ranges::sort(ranges, {}, &address_range::first);
+  std::span<const address_range> rest = ranges;
   for (const synced_file& file : files) {  // in the order of their addresses
-    const auto in_file = [&file](const page_range& r) {
+    const auto in_file = [&file](const address_range& r) {
       return r.first >= file.base && r.last <= file.base + file.size;
     };
     const auto begin = std::ranges::find_if(rest, in_file);

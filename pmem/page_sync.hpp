@@ -21,14 +21,14 @@ struct synced_file {
 
 namespace detail {
 
-struct page_range {
-  std::uintptr_t first, last;  // [first, last), whole pages
+struct address_range {
+  std::uintptr_t first, last;  // [first, last)
 };
 
 /// Waits until all the ranges are on their medium, behind its cache. In any order, and perhaps with pages between them.
 /// Gives 0, or the errno of what failed: then nothing is known of any of them. `files` says what is mapped where, as far as
 /// that helps; the ranges come back sorted.
-int sync_ranges(std::vector<page_range>& ranges, std::span<const synced_file> files);
+int sync_ranges(std::vector<address_range>& ranges, std::span<const synced_file> files);
 
 /// Hears of every page of the files that could not be written back, whosever it was and whoever has been told before. The
 /// kernel tells each open file once (errseq_t, since Linux 4.13), and all workers sync by the one that is mapped: a sync that

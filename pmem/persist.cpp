@@ -62,16 +62,13 @@ void persister::write_back(std::uintptr_t first, std::size_t n) {
     return;
   }
   if (started_ == 0) started_ = ticks();
-  if (way_ == way::lines) {
-    medium_->flush(reinterpret_cast<const void*>(first), n);
-    return;
-  }
-  const detail::page_range pages{first / page * page, (first + n + page - 1) / page * page};
+  const std::uintptr_t unit = way_ == way::lines ? line_size : page;
+  const detail::address_range whole{first / unit * unit, (first + n + unit - 1) / unit * unit};
   // A commit flushes neighbours, mostly: one range grows instead of many being noted.
-  if (!pages_.empty() && pages.first <= pages_.back().last && pages_.back().first <= pages.last) {
-    pages_.back() = {std::min(pages_.back().first, pages.first), std::max(pages_.back().last, pages.last)};
+  if (!noted_.empty() && whole.first <= noted_.back().last && noted_.back().first <= whole.last) {
+    noted_.back() = {std::min(whole.first, noted_.back().first), std::max(whole.last, noted_.back().last)};
   } else {
-    pages_.push_back(pages);
+    noted_.push_back(whole);
   }
 }
 
@@ -90,6 +87,8 @@ void persister::drain() {
   if (way_ == way::simulated) {
     medium_->simulated->fence(this);
   } else if (way_ == way::lines) {
+    for (const detail::address_range& r : noted_) medium_->flush(reinterpret_cast<const void*>(r.first), r.last - r.first);
+    noted_.clear();
     medium_->drain();
   } else {
     sync_pages();
@@ -101,7 +100,7 @@ void persister::drain() {
 }
 
 void persister::forget() {
-  pages_.clear();
+  noted_.clear();
   started_ = 0;
   if (way_ == way::simulated) medium_->simulated->forget(this);
 }
@@ -112,10 +111,10 @@ void persister::forget() {
 /// Not libpmem2's persist: by page that is an msync a range, and abort() when one fails (PMDK 1.12,
 /// src/libpmem2/persist.c:pmem2_persist_pages).
 void persister::sync_pages() {
-  if (!pages_.empty()) {
-    int error = detail::sync_ranges(pages_, medium_->files);
+  if (!noted_.empty()) {
+    int error = detail::sync_ranges(noted_, medium_->files);
     if (error == 0) error = of_others_.heard();
-    pages_.clear();
+    noted_.clear();
     if (failed_ == 0) failed_ = error;
   }
   if (std::atomic<int>* shared = medium_->failed; shared != nullptr) {

@@ -1,15 +1,20 @@
 /// Making stores durable: one `persister` a worker, over libpmem2's functions for the pool's mapping.
 ///
-/// The words are the field's: *flush* starts the write-back of lines, *fence* waits until all that this worker has
+/// The words are the field's: *flush* asks for the write-back of lines, *fence* waits until all that this worker has
 /// flushed is durable, *persist* is both. What they cost and what they give depends on the durability level:
 ///
-/// | level    | granularity | flush           | fence            |
-/// | power    | cache line  | clwb by line    | sfence           |
-/// | power    | byte (eADR) | nothing         | sfence           |
-/// | power    | page        | notes the pages | syncs them       |
-/// | process  | any         | nothing         | compiler fence   |
+/// | level    | granularity | flush           | fence                    |
+/// | power    | cache line  | notes the lines | clwb by line, then sfence |
+/// | power    | byte (eADR) | notes the lines | sfence                   |
+/// | power    | page        | notes the pages | syncs them               |
+/// | process  | any         | nothing         | compiler fence           |
 /// | emulated | cache line, forced on tmpfs or a file: costs as DAX, survives as `process` |
 /// | simulated | memory, modelled line by line: what a power failure may leave is computed (simulated.hpp) |
+///
+/// Lines are written back by the fence and not at once, for who flushes goes on near them: the parent of a frame that was
+/// just flushed is read from its line, and its neighbour begins in it. A load or store of a line that is on its way waits
+/// for it (Zen 4: 8 frames took 9.7 × one line so, and take 1.8 × one). docs/performance.md, "Where each nanosecond of a
+/// commit goes".
 #pragma once
 
 #include <ppmm/pmem/page_sync.hpp>
@@ -61,8 +66,8 @@ class persister {
   /// The medium must outlive the persister. The first one of a process may take 0.2 ms (it measures the clock).
   explicit persister(const medium& m);
 
-  /// Starts writing back all lines that [p, p + n) touches. Nothing is durable before the next fence(). Does not fail.
-  /// Cost: in `process` 1 ns; by line, what libpmem2's flush costs; by page, noting the range (msync comes at fence()).
+  /// Asks for the write-back of all lines that [p, p + n) touches: of what they hold at the next fence(), before which
+  /// nothing is durable. Does not fail. Cost: 1 ns in `process`, noting the range elsewhere.
   void flush(const void* p, std::size_t n) {
     const auto first = reinterpret_cast<std::uintptr_t>(p);
     count(first, n);
@@ -80,7 +85,7 @@ class persister {
 
   /// Waits until everything this worker flushed is durable. Throws medium_error (page granularity only): then
   /// nothing flushed since the last fence may be taken for durable, and every later fence throws as well.
-  /// Cost: in `process` nothing but program order (1 ns); by line, one sfence; by page, one flush of the
+  /// Cost: in `process` nothing but program order (1 ns); by line, libpmem2's flush of the lines and one sfence; by page, one flush of the
   /// disk's cache on ext4 and xfs, elsewhere one for each cluster of pages (page_sync.hpp).
   void fence() {
     ++counters_.fences;
@@ -120,7 +125,7 @@ class persister {
   flush_counters counters_;
   std::uint64_t started_ = 0;  // time stamp of the first flush since the last fence; 0: none
   double ns_per_tick_ = 0;
-  std::vector<detail::page_range> pages_;  // page granularity: what the next fence syncs
+  std::vector<detail::address_range> noted_;  // what the next fence writes back: whole lines or pages
   detail::write_back_errors of_others_;    // page granularity
 };
 

@@ -48,10 +48,10 @@ int __wrap_sync_file_range(int fd, off64_t offset, off64_t size, unsigned how) {
 namespace ppmm::test {
 namespace {
 
-using detail::page_range;
+using detail::address_range;
 
 constexpr std::uintptr_t base = 0x5500'0000'0000, mebi = 1 << 20, page = 4096;
-page_range pages(std::uintptr_t offset, std::size_t n) { return {base + offset, base + offset + n * page}; }
+address_range pages(std::uintptr_t offset, std::size_t n) { return {base + offset, base + offset + n * page}; }
 
 class PageSync : public testing::Test {
  protected:
@@ -59,7 +59,7 @@ class PageSync : public testing::Test {
     calls.clear();
     answer = nullptr;
   }
-  int sync(std::vector<page_range> ranges) const { return detail::sync_ranges(ranges, files); }
+  int sync(std::vector<address_range> ranges) const { return detail::sync_ranges(ranges, files); }
   static std::vector<std::string> names() {
     std::vector<std::string> all;
     for (const call& c : calls) all.push_back(c.name);
