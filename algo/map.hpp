@@ -5,7 +5,6 @@
 #include <ppmm/algo/views.hpp>
 
 #include <cstddef>
-#include <span>
 
 namespace ppmm {
 
@@ -13,9 +12,7 @@ namespace ppmm {
 template <writable To, durable_value F>
 auto tabulate(const To& to, const F& f) {
   return ppmm::for_each(0, to.size(), [to = as_out(to), f](context& cx, std::size_t lo, std::size_t hi) {
-    cx.fill(to.sub(lo, hi - lo), [&](std::span<element<To>> part, std::size_t at) {
-      for (std::size_t i = 0; i < part.size(); ++i) part[i] = f(lo + at + i);
-    });
+    cx.fill_each(to, lo, hi, [&f](std::size_t i) { return f(i); });
   });
 }
 /// Writes `f(i)` to each element i of `to`. Must be what the calling task returns, like all that take a context.
@@ -31,11 +28,7 @@ auto map(const From& from, const To& to, const F& f) {
     detail::need_size("map", to.size(), from.size());
     return ppmm::for_each(cx, 0, from.size(), [from, to, f](context& c, std::size_t lo, std::size_t hi) {
       const auto* const read = c.read(from.sub(lo, hi - lo)).data();
-      c.fill(to.sub(lo, hi - lo), [&](std::span<element<To>> part, std::size_t at) {
-        const auto* const __restrict a = read + at;
-        auto* const __restrict b = part.data();
-        for (std::size_t i = 0; i < part.size(); ++i) b[i] = f(a[i]);
-      });
+      c.fill_each(to, lo, hi, [read, lo, &f](std::size_t i) { return f(read[i - lo]); });
     });
   };
 }

@@ -14,7 +14,6 @@
 #include <algorithm>
 #include <bit>
 #include <cstddef>
-#include <span>
 
 namespace ppmm {
 
@@ -141,6 +140,20 @@ scan_loop<Parts> scan_all(const Parts& parts, std::size_t lo, std::size_t hi) {
   return {parts, lo, hi, parts.identity, {}, 1, lo, turn_length()};
 }
 
+/// Gives the sum before each element, or with it, one after the other.
+template <bool inclusive, class X, class T, class Op>
+struct running_sum {
+  const X* from;  // of element lo
+  std::size_t lo;
+  T sum;
+  [[no_unique_address]] Op op;
+  T operator()(std::size_t i) {
+    const T before = sum;
+    sum = op(before, from[i - lo]);
+    return inclusive ? sum : before;
+  }
+};
+
 template <bool inclusive, readable From, writable To, durable_value T, durable_value Op>
 auto scan_views(const From& from, const To& to, const T& identity, const Op& op) {
   return [from = as_in(from), to = as_out(to), identity, op](context& cx) -> step<T> {
@@ -152,18 +165,7 @@ auto scan_views(const From& from, const To& to, const T& identity, const Op& op)
     };
     const auto write = [from, to, op](context& c, std::size_t lo, std::size_t hi, T s) {
       const auto* const read = c.read(from.sub(lo, hi - lo)).data();
-      c.fill(to.sub(lo, hi - lo), [&](std::span<element<To>> part, std::size_t at) {
-        const auto* const __restrict a = read + at;
-        auto* const __restrict b = part.data();
-        T sum_here = s;
-        for (std::size_t i = 0; i < part.size(); ++i) {
-          const T next = op(sum_here, a[i]);
-          b[i] = inclusive ? next : sum_here;
-          sum_here = next;
-        }
-        s = sum_here;
-      });
-      return s;
+      return c.fill_each(to, lo, hi, running_sum<inclusive, element<From>, T, Op>{read, lo, s, op}).sum;
     };
     return scan_all(scan_parts<T, Op, decltype(sum), decltype(write)>{identity, op, sum, write}, 0, from.size())(cx);
   };

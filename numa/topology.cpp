@@ -64,6 +64,7 @@ struct topology::impl {
   explicit impl(hwloc_handle loaded) : hwloc(std::move(loaded)) {
     read_cores();
     read_latencies();
+    read_caches();
     sort_by_node();
     for (const core& c : cores) {
       for (hwloc_obj_t pu : c.pus) home.emplace(pu->os_index, std::pair{pu, c.node});
@@ -91,6 +92,13 @@ struct topology::impl {
     int node = o->nodeset != nullptr ? hwloc_bitmap_first(o->nodeset) : -1;
     if (node < 0) node = hwloc_bitmap_first(hwloc_topology_get_topology_nodeset(hwloc.get()));
     return node < 0 ? 0 : static_cast<std::uint32_t>(node);
+  }
+
+  void read_caches() {
+    std::uint64_t largest = 0;
+    for (const hwloc_obj_type_t level : {HWLOC_OBJ_L2CACHE, HWLOC_OBJ_L3CACHE, HWLOC_OBJ_L4CACHE})
+      for (const hwloc_obj_t o : objects(hwloc.get(), level)) largest = std::max<std::uint64_t>(largest, o->attr->cache.size);
+    if (largest > 0) largest_cache = largest;
   }
 
   void read_latencies() {
@@ -147,6 +155,7 @@ struct topology::impl {
   hwloc_handle hwloc;
   std::vector<core> cores;  // in the order in which workers get them
   std::uint32_t nodes = 0;
+  std::uint64_t largest_cache = std::uint64_t{32} << 20;
   std::map<std::pair<std::uint32_t, std::uint32_t>, std::uint64_t> latencies;     // between nodes
   std::unordered_map<std::uint32_t, std::pair<hwloc_obj_t, std::uint32_t>> home;  // of a PU: itself and its node
 };
@@ -187,6 +196,7 @@ topology topology::from_xml(const std::filesystem::path& file) {
 std::uint32_t topology::cores() const { return static_cast<std::uint32_t>(impl_->cores.size()); }
 std::uint32_t topology::pus() const { return static_cast<std::uint32_t>(impl_->home.size()); }
 std::uint32_t topology::nodes() const { return impl_->nodes; }
+std::uint64_t topology::largest_cache() const { return impl_->largest_cache; }
 
 worker_plan topology::plan(std::uint32_t workers, unit each) const {
   std::vector<placement> units;

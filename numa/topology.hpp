@@ -77,6 +77,7 @@ class topology {
   std::uint32_t cores() const;  ///< that this process may use
   std::uint32_t pus() const;    ///< hardware threads in them
   std::uint32_t nodes() const;  ///< memory nodes near to them
+  std::uint64_t largest_cache() const;  ///< bytes of the largest cache of a core; 32 MiB where nobody tells
 
   /// Places `workers` workers, one a unit: all units of a node before the next node, nodes in the order of their
   /// distance from the first. If there are more workers than units, they go round again and none is pinned; the note

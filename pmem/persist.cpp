@@ -74,8 +74,7 @@ void persister::write_back(std::uintptr_t first, std::size_t n) {
 
 void persister::copy(void* to, const void* from, std::size_t n) {
   if (way_ == way::lines && medium_->copy != nullptr) {
-    count(reinterpret_cast<std::uintptr_t>(to), n);
-    if (started_ == 0) started_ = ticks();
+    stored_past_caches(to, n);
     medium_->copy(to, from, n, PMEM2_F_MEM_NODRAIN | PMEM2_F_MEM_NONTEMPORAL);
   } else {
     std::memcpy(to, from, n);
@@ -83,7 +82,32 @@ void persister::copy(void* to, const void* from, std::size_t n) {
   }
 }
 
+bool persister::stores_past_caches([[maybe_unused]] bool is_large) const {
+#if defined(__x86_64__)
+  if (way_ == way::simulated) return false;  // sees only what it is told
+  return is_large || (way_ == way::lines && medium_->grain == granularity::cache_line);
+#else
+  return false;
+#endif
+}
+
+void persister::stored_past_caches(const void* p, std::size_t n) {
+  past_caches_ = true;
+  if (way_ == way::pages) return flush(p, n);
+  count(reinterpret_cast<std::uintptr_t>(p), n);
+  if (way_ == way::lines && started_ == 0) started_ = ticks();
+}
+
+void persister::order_stores() {
+#if defined(__x86_64__)
+  if (past_caches_) _mm_sfence();
+#endif
+  past_caches_ = false;
+}
+
 void persister::drain() {
+  order_stores();
+  if (way_ == way::nothing) return;
   if (way_ == way::simulated) {
     medium_->simulated->fence(this);
   } else if (way_ == way::lines) {

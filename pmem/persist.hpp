@@ -22,8 +22,15 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
+#include <iterator>
 #include <span>
+#include <type_traits>
 #include <vector>
+
+#if defined(__x86_64__)
+#include <emmintrin.h>
+#endif
 
 namespace ppmm {
 
@@ -60,6 +67,27 @@ struct medium {
   std::span<const synced_file> files = {};  // page granularity: what is mapped, by address; what is not in it is synced by msync alone
 };
 
+/// Types that go past the caches without a buffer: whole words, a few.
+template <class T>
+concept words_past_caches = sizeof(T) % 4 == 0 && alignof(T) % 4 == 0 && sizeof(T) <= line_size;
+
+/// Stores past the caches (movnti), in no order with other stores before the next fence. See
+/// persister::stores_past_caches().
+template <words_past_caches T>
+void store_past_caches(T* to, const T& value) {
+#if defined(__x86_64__)
+  using word = std::conditional_t<sizeof(T) % 8 == 0 && alignof(T) % 8 == 0, long long, int>;
+  word words[sizeof(T) / sizeof(word)];
+  std::memcpy(words, &value, sizeof(T));
+  for (std::size_t i = 0; i < std::size(words); ++i) {
+    if constexpr (sizeof(word) == 8) _mm_stream_si64(reinterpret_cast<word*>(to) + i, words[i]);
+    else _mm_stream_si32(reinterpret_cast<word*>(to) + i, words[i]);
+  }
+#else
+  *to = value;
+#endif
+}
+
 /// One worker's way to the medium. Not shared between threads.
 class persister {
  public:
@@ -83,13 +111,20 @@ class persister {
     return way_ == way::simulated || (way_ == way::lines && medium_->grain == granularity::cache_line);
   }
 
+  /// Whether who writes an output had better store past the caches itself, word by word: store_past_caches(), then
+  /// stored_past_caches(). Where flushing is by line always, for it saves the copy; else if no cache holds the output
+  /// (`is_large`), for then its lines are not read first, as the C library's memcpy does with large blocks.
+  bool stores_past_caches(bool is_large) const;
+  /// [p, p + n) was stored so: the next fence() waits for it.
+  void stored_past_caches(const void* p, std::size_t n);
+
   /// Waits until everything this worker flushed is durable. Throws medium_error (page granularity only): then
   /// nothing flushed since the last fence may be taken for durable, and every later fence throws as well.
-  /// Cost: in `process` nothing but program order (1 ns); by line, libpmem2's flush of the lines and one sfence; by page, one flush of the
+  /// Cost: in `process` nothing but program order (1 ns), unless stores went past the caches; by line, libpmem2's flush of the lines and one sfence; by page, one flush of the
   /// disk's cache on ext4 and xfs, elsewhere one for each cluster of pages (page_sync.hpp).
   void fence() {
     ++counters_.fences;
-    if (way_ == way::nothing) {
+    if (way_ == way::nothing && !past_caches_) {
       std::atomic_signal_fence(std::memory_order_seq_cst);
     } else {
       drain();
@@ -117,10 +152,12 @@ class persister {
   }
   void write_back(std::uintptr_t first, std::size_t n);
   void drain();
+  void order_stores();
   void sync_pages();
 
   const medium* medium_;
   way way_;
+  bool past_caches_ = false;  // stores since the last fence that x86 does not keep in order
   int failed_ = 0;  // errno
   flush_counters counters_;
   std::uint64_t started_ = 0;  // time stamp of the first flush since the last fence; 0: none

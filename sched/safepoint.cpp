@@ -150,6 +150,12 @@ bool context::note_fill(const void* p, std::size_t n) {
   note_write(p, n, in_blocks, __builtin_return_address(0));
   return in_blocks;
 }
+/// The same, where the task had better store past the caches itself; else notes nothing.
+bool context::note_stores(const void* p, std::size_t n, std::size_t whole) {
+  const bool by_itself = n > detail::copy_block_bytes && worker_->persister_.stores_past_caches(whole > worker_->team_.machine.largest_cache());
+  if (by_itself) note_write(p, n, true, __builtin_return_address(0));
+  return by_itself;
+}
 unsigned context::parts() const { return worker_->team_.img.parts(); }
 unsigned context::part_on(unsigned node) const {
   const std::vector<std::optional<unsigned>>& nodes = worker_->team_.part_nodes;
@@ -161,6 +167,13 @@ void context::copy_block(void* to, const void* from, std::size_t n) {
   worker_->persister_.copy(to, from, n);
   if (worker_->seen_ != nullptr) [[unlikely]]
     worker_->seen_->copied(__builtin_return_address(0), to, n);
+}
+
+void context::stored(const void* p, std::size_t n) {
+  worker_->access();
+  worker_->persister_.stored_past_caches(p, n);
+  if (worker_->seen_ != nullptr) [[unlikely]]
+    worker_->seen_->copied(__builtin_return_address(0), p, n);
 }
 
 /// Invariants after crash: the old bytes are in the log, durably, before the first of them is changed; the log counts until

@@ -176,6 +176,13 @@ INSTANTIATE_TEST_SUITE_P(Synthetic, Machine,
                                          machine{"node:8 l3:1 core:64 pu:2", 8, 512, 1024}),
                          [](const auto& of) { return "M" + std::to_string(of.index); });
 
+TEST(Caches, TheLargestIsFound) {
+  const auto largest = [](const char* what) { return topology::from_synthetic(what).largest_cache(); };
+  EXPECT_EQ(largest("l3:2(size=8388608) l2:1(size=1048576) core:2 pu:1"), 8u << 20);
+  EXPECT_EQ(largest("l2:2(size=4194304) core:2 pu:1"), 4u << 20);
+  EXPECT_EQ(largest("core:2 pu:1"), 32u << 20) << "nothing tells";
+}
+
 TEST(Plan, TakesNearNodesFirst) {
   const topology t = topology::from_synthetic("package:2 node:2 core:2 pu:1");
   const worker_plan plan = t.plan(8);

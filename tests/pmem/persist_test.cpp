@@ -10,6 +10,7 @@
 #include <atomic>
 #include <cstring>
 #include <thread>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -98,6 +99,37 @@ TEST(Persister, CopiesAsItFlushes) {
                                      std::pair(durability::power, granularity::page)}) {
     const medium m = fake(level, grain);
     EXPECT_FALSE(persister(m).copies_past_caches()) << "there a flush is free, or of pages";
+  }
+}
+
+TEST(Persister, StoresPastCachesWhereThatIsBetter) {
+  using enum durability;
+  using enum granularity;
+  for (const auto& [level, grain, small_too] : {std::tuple(emulated, cache_line, true), std::tuple(power, cache_line, true), std::tuple(power, byte, false),
+                                                std::tuple(power, granularity::page, false), std::tuple(process, cache_line, false)}) {
+    const medium m = fake(level, grain);
+    EXPECT_EQ(persister(m).stores_past_caches(false), small_too);
+    EXPECT_TRUE(persister(m).stores_past_caches(true));
+  }
+}
+
+TEST(Persister, FencesWhatWasStoredPastCaches) {
+  struct pair {
+    std::uint64_t a, b;
+  };
+  alignas(64) pair to[8] = {};
+  for (const medium& m : {fake(durability::emulated, granularity::cache_line), fake(durability::process, granularity::page)}) {
+    flushes.clear();
+    drains = 0;
+    persister w(m);
+    for (std::uint64_t i = 0; i < 8; ++i) store_past_caches(to + i, pair{i, ~i});
+    w.stored_past_caches(to, sizeof to);
+    w.fence();
+    for (std::uint64_t i = 0; i < 8; ++i) EXPECT_TRUE(to[i].a == i && to[i].b == ~i);
+    EXPECT_TRUE(flushes.empty()) << "they need none";
+    EXPECT_EQ(drains, m.level == durability::emulated ? 1 : 0);
+    EXPECT_EQ(w.counters().lines, 2u);
+    EXPECT_EQ(w.counters().bytes, sizeof to);
   }
 }
 
@@ -205,6 +237,14 @@ TEST_F(PageWise, SyncsJustThePagesTouched) {
   EXPECT_EQ(w.counters().fences, 5u);
   EXPECT_GT(w.counters().nanoseconds, 0u);
   w.flush(p + 12288 - 1, 2);  // one byte of the next page
+  EXPECT_THROW(w.fence(), medium_error);
+}
+
+TEST_F(PageWise, SyncsWhatWasStoredPastCaches) {
+  const pages p({true, false});
+  w.stored_past_caches(p + 8, 100);
+  w.fence();
+  w.stored_past_caches(p + 4096, 8);
   EXPECT_THROW(w.fence(), medium_error);
 }
 

@@ -187,6 +187,69 @@ TEST_F(Views, FillsWithoutAGap) {
     }
 }
 
+struct four_words {
+  std::uint64_t w[4];
+  friend bool operator==(const four_words&, const four_words&) = default;
+};
+four_words numbered(std::size_t i, four_words) { return {{i, ~i, 3 * i, 0}}; }
+std::uint32_t numbered(std::size_t i, std::uint32_t) { return static_cast<std::uint32_t>(i * 5 + 1); }
+std::uint8_t numbered(std::size_t i, std::uint8_t) { return static_cast<std::uint8_t>(i | 1); }
+
+/// As fill_all, element by element: a view's middle, its state going from one element to the next.
+template <class T>
+struct numbering {
+  std::size_t next;
+  T operator()(std::size_t i) {
+    if (i != next++) throw error("an element is not where the last one ended");
+    return numbered(i, T());
+  }
+};
+template <class T>
+step<std::uint64_t> fill_each_of(context& cx, out<T> v, std::uint64_t margin, std::uint64_t times) {
+  const std::size_t end = v.size() - margin;
+  if (cx.fill_each(v, margin, end, numbering<T>{margin}).next != end) throw error("not all was filled");
+  if (times > 1) return cx.tail(task<fill_each_of<T>>(v, margin, times - 1));
+  return end - margin;
+}
+template <class T>
+void expect_each_filled(pool& p, T* memory, const numa::topology& machine, double soft_fault_rate) {
+  for (const std::size_t n : {10u, 11u, 522u, 523u, 2000u, 30'000u})
+    for (const std::size_t from : {1u, 9u}) {
+      constexpr std::size_t margin = 5;
+      std::fill_n(memory, n + 20, T());
+      run_options o = Views::with(1);
+      o.region = Views::bytes;
+      o.machine = &machine;
+      o.soft_fault_rate = soft_fault_rate;
+      o.fault_seed = seed();
+      run_statistics s;
+      o.statistics = &s;
+      const std::size_t filled = n - 2 * margin;
+      EXPECT_EQ(run(p, "fill", task<fill_each_of<T>>(out<T>(memory + from, n), std::uint64_t{margin}, std::uint64_t{3}), o), filled);
+      p.drop_job("fill");
+      for (std::size_t i = 0; i < n + 20; ++i)
+        ASSERT_EQ(memory[i], i >= from + margin && i < from + n - margin ? numbered(i - from, T()) : T()) << i << " of " << n << " from " << from;
+      EXPECT_GE(s.flushed.bytes, 3 * filled * sizeof(T)) << "what was not flushed is not durable";
+    }
+}
+TEST_F(Views, FillsEachOnce) {
+  // Past the caches where they cost flushes, and where the view is larger than they are.
+  const auto small_caches = numa::topology::from_synthetic("l3:1(size=65536) l2:1(size=16384) core:2 pu:1"),
+             large_caches = numa::topology::from_synthetic("l3:1(size=33554432) core:2 pu:1");
+  for (const durability level : {durability::process, durability::emulated})
+    for (const numa::topology* machine : {&small_caches, &large_caches})
+      for (const double rate : {0.0, 0.02}) {
+        pool_options how;
+        how.level = level;
+        make(how);
+        expect_each_filled(the_pool(), memory<std::uint64_t>(), *machine, rate);
+        expect_each_filled(the_pool(), memory<std::uint32_t>(), *machine, rate);
+        expect_each_filled(the_pool(), memory<odd>(), *machine, rate);
+        expect_each_filled(the_pool(), memory<four_words>(), *machine, rate);
+        expect_each_filled(the_pool(), memory<std::uint8_t>(), *machine, rate);
+      }
+}
+
 step<std::uint64_t> read_then_fill(context& cx, out<std::uint64_t> v) {
   const std::uint64_t first = cx.read(v.as_in())[0];
   cx.fill(v, [first](std::span<std::uint64_t> part, std::size_t) { std::ranges::fill(part, first); });
@@ -200,6 +263,20 @@ step<int> update_outside(context& cx, std::uint64_t at) {
   cx.update(inout<std::uint64_t>(reinterpret_cast<std::uint64_t*>(at), 8));
   return 0;
 }
+step<std::uint64_t> read_then_fill_each(context& cx, out<std::uint64_t> v) {
+  const std::uint64_t first = cx.read(v.as_in())[0];
+  cx.fill_each(v, 0, v.size(), [first](std::size_t) { return first; });
+  return first;
+}
+TEST_F(Views, AFillOfEachThatItsTaskHasReadIsRefused) {
+  for (const durability level : {durability::process, durability::emulated}) {
+    pool_options how;
+    how.level = level;
+    make(how);
+    EXPECT_THROW(run(the_pool(), "fill", task<read_then_fill_each>(out<std::uint64_t>(memory<std::uint64_t>(), 5000)), region(1)), job_failed);
+  }
+}
+
 TEST_F(Views, AnUpdateOutsideThePoolsDataIsRefused) {
   const detail::image img(the_pool());
   for (const void* p : {static_cast<const void*>(&img.worker(0)), static_cast<const void*>(&img), static_cast<const void*>(img.heap().control)}) {
