@@ -4,24 +4,10 @@
 #include <algorithm>
 #include <array>
 #include <string>
-#include <type_traits>
 #include <utility>
 
 namespace ppmm::detail {
 namespace {
-
-/// Opens all rows of a tile. None of its sides is zero.
-template <class V, class Open>
-auto open_rows(const tile<V>& t, Open open) {
-  using pointer = decltype(open(t.row(0)).data());
-  rows<std::remove_pointer_t<pointer>> all;
-  for (std::size_t r = 0; r < t.rows(); ++r) {
-    const pointer p = open(t.row(r)).data();
-    if (r == 0) all.first = p;
-    if (r == 1) all.stride = static_cast<std::size_t>(p - all.first);
-  }
-  return all;
-}
 
 /// The task that computes one tile of the result.
 struct multiply_loop {
@@ -46,13 +32,11 @@ struct multiply_loop {
 
  private:
   void add(context& cx, std::size_t some) const {
-    const auto read = [&cx](const in<double>& row) { return cx.read(row); };
-    const auto write = [&cx](const out<double>& row) { return cx.write(row); };
     const std::size_t m = c.rows(), n = c.columns();
-    const auto left = open_rows(a.sub(0, done, m, some), read);
-    const auto right = open_rows(b.sub(done, 0, some, n), read);
+    const auto left = cx.read(a.sub(0, done, m, some));
+    const auto right = cx.read(b.sub(done, 0, some, n));
     const auto before = done == 0 ? rows<const double>() : rows<const double>{cx.read(sums[0]).data(), n};
-    const auto to = done + some == a.columns() ? open_rows(c, write) : rows<double>{cx.write(sums[1]).data(), n};
+    const auto to = done + some == a.columns() ? cx.write(c) : rows<double>{cx.write(sums[1]).data(), n};
     multiply_tile(m, n, some, left, right, before, to);
     if (units != 0) cx.advance(units * m * n * some);
   }

@@ -175,6 +175,7 @@ void worker::settle(const restart& r) {
   cells_.clear();
   read_a_cell_ = false;
   read_.clear();
+  read_rows_.clear();
   updated_.clear();
   read_hull_ = {~std::uintptr_t{0}, 0};
   counts_.longest_capsule.raise_to(std::exchange(accesses_since_record_, 0));

@@ -146,6 +146,21 @@ class context {
     note_read(v.address(), v.size_bytes());
     return {v.address(), v.size()};
   }
+  /// Opens all rows of a tile for reading: one look at what was written, not one a row.
+  template <class T>
+  rows<const T> read(const tile<in<T>>& t) {
+    for (std::size_t r = 0; r < t.rows(); ++r) detail::watch::opened(detail::watch::view_kind::read, t.row(r).address(), t.columns());
+    const T* const first = t.rows() == 0 ? nullptr : t.row(0).address();
+    note_read(first, t.columns() * sizeof(T), t.stride() * sizeof(T), t.rows());
+    return {first, t.stride()};
+  }
+  /// Opens all rows of a tile for writing.
+  template <class T>
+  rows<T> write(const tile<out<T>>& t) {
+    for (std::size_t r = 0; r < t.rows(); ++r) write(t.row(r));
+    return {t.rows() == 0 ? nullptr : t.row(0).address(), t.stride()};
+  }
+
   /// Opens a view for writing; the runtime flushes it with this capsule's commit. If the capsule has read any of it
   /// before, the task is run again in a capsule of its own; a task that itself read what it writes is an error.
   template <class T>
@@ -416,6 +431,7 @@ class context {
   void put_root(std::string_view name, std::uintptr_t address, std::uint64_t count, const char* type, std::uint64_t bytes);
   detail::root_value get_root(std::string_view name, const char* type, std::uint64_t bytes) const;
   void note_read(const void* p, std::size_t n);
+  void note_read(const void* p, std::size_t n, std::size_t stride, std::size_t rows);
   void note_write(const void* p, std::size_t n);
   void note_write(const void* p, std::size_t n, bool flushed, const void* site);
   bool note_fill(const void* p, std::size_t n);

@@ -112,7 +112,23 @@ void context::note_read(const void* p, std::size_t n) {
     if (b.first <= first && last <= b.last) return;
   w.read_hull_ = {std::min(w.read_hull_.first, first), std::max(w.read_hull_.last, last)};
   add_range(w.read_, first, last);
-  if (w.read_.size() > 256) spill_fuel();  // looking through them would cost more than a commit
+  if (w.read_.size() > detail::worker::many_ranges) spill_fuel();
+}
+
+/// The same of a tile: rows, so many bytes apart.
+void context::note_read(const void* p, std::size_t n, std::size_t stride, std::size_t rows) {
+  detail::worker& w = *worker_;
+  const auto first = reinterpret_cast<std::uintptr_t>(p), last = first + (rows - 1) * stride + n;
+  if (rows == 0 || n == 0) return;
+  if (rows == 1 || n == stride) return note_read(p, rows * n);
+  if (std::ranges::any_of(w.written_, [=](const auto& b) { return b.overlaps(first, last); })) {
+    for (std::size_t r = 0; r < rows; ++r) note_read(reinterpret_cast<const void*>(first + r * stride), n);
+    return;
+  }
+  w.access();
+  w.read_hull_ = {std::min(w.read_hull_.first, first), std::max(w.read_hull_.last, last)};
+  w.read_rows_.push_back({first, n, stride, rows});
+  if (w.read_rows_.size() > detail::worker::many_ranges) spill_fuel();
 }
 
 /// The running task is to be run again, after a commit of what was before it: it has updated, allocated and freed nothing.
@@ -129,12 +145,11 @@ void context::note_write(const void* p, std::size_t n, bool flushed, const void*
   const auto first = reinterpret_cast<std::uintptr_t>(p), last = first + n;
   if (n == 0) return;
   w.access();
-  if (w.read_hull_.overlaps(first, last))
-    for (const auto& b : w.read_)
-      if (b.overlaps(first, last)) {
-        undo_task();
-        throw detail::overwrite{p, n};
-      }
+  const auto hit = [=](const auto& b) { return b.overlaps(first, last); };
+  if (w.read_hull_.overlaps(first, last) && (std::ranges::any_of(w.read_, hit) || std::ranges::any_of(w.read_rows_, hit))) {
+    undo_task();
+    throw detail::overwrite{p, n};
+  }
   add_range(w.written_, first, last);
   if (!flushed) add_range(w.to_flush_, first, last);
   if (w.seen_ != nullptr) [[unlikely]]
@@ -304,9 +319,11 @@ bool worker::poll(const position& next) {
   return !stop && !low;
 }
 
-/// Chooses how many safe points may pass until the clock is looked at again: about a sixteenth of a heartbeat's worth.
+/// Chooses how many safe points may pass until the clock is looked at again: some 4 µs' worth, for a look takes 40 ns; but
+/// at least a sixteenth of a heartbeat's, and at most a quarter.
 void worker::refuel(std::uint64_t now) {
-  const double target = pace_.heartbeat() / 16;
+  static const double worth_a_look = 4000 * ticks_per_ns();
+  const double target = std::clamp(worth_a_look, pace_.heartbeat() / 16, pace_.heartbeat() / 4);
   const auto took = static_cast<double>(now - last_poll_);
   const auto granted = static_cast<double>(fuel_granted_);
   fuel_granted_ = static_cast<std::int64_t>(std::clamp(granted * target / std::max(took, 1.0), 1.0, std::min(2 * granted, 512.0)));

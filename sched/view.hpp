@@ -95,6 +95,7 @@ class tile {
   }
   std::size_t rows() const { return rows_; }
   std::size_t columns() const { return columns_; }
+  std::size_t stride() const { return stride_; }  ///< elements from a row's first to the next one's
   /// A row, to be opened like any view.
   V row(std::size_t r) const {
     assert(r < rows_);
@@ -114,6 +115,14 @@ class tile {
  private:
   V all_;
   std::size_t columns_ = 0, stride_ = 0, rows_ = 0;
+};
+
+/// An opened tile (context::read, context::write): its rows, as many and as long as the tile says.
+template <class T>
+struct rows {
+  T* first = nullptr;
+  std::size_t stride = 0;
+  T* operator[](std::size_t r) const { return first + r * stride; }
 };
 
 }  // namespace ppmm

@@ -63,7 +63,17 @@ struct strand_state {
     std::uintptr_t first, last;
     bool overlaps(std::uintptr_t f, std::uintptr_t l) const { return f < last && first < l; }
   };
+  struct byte_rows {
+    std::uintptr_t first;
+    std::size_t bytes, stride, rows;
+    bool overlaps(std::uintptr_t f, std::uintptr_t l) const {
+      const std::uintptr_t from = std::max(f, first), row = (from - first) / stride, begin = first + row * stride;
+      return row < rows && from < l && (from < begin + bytes || (row + 1 < rows && begin + stride < l));
+    }
+  };
+  static constexpr std::size_t many_ranges = 256;  // looking through more would cost more than a commit
   std::vector<byte_range> written_, read_;
+  std::vector<byte_rows> read_rows_;       // of tiles
   std::vector<byte_range> to_flush_;       // of what was written
   std::vector<byte_range> cells_;          // shared cells that were read or changed
   bool read_a_cell_ = false;

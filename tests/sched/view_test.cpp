@@ -5,6 +5,7 @@
 #include <ppmm/sched/image.hpp>
 
 #include <algorithm>
+#include <random>
 #include <span>
 #include <vector>
 
@@ -464,6 +465,59 @@ TEST_F(Views, ACamAfterALoadInTheSameTaskIsAnError) {
 }
 
 // ---- tiles
+
+/// A task that reads a tile, and then writes a part of the same memory. Refused if, and only if, it writes in a row.
+step<int> read_tile_then_write(context& cx, tile<in<std::uint64_t>> t, out<std::uint64_t> w) {
+  const auto all = cx.read(t);
+  for (std::size_t r = 0; r < t.rows(); ++r)
+    if (all[r] != t.row(r).address()) throw error("a row is elsewhere");
+  for (std::uint64_t& x : cx.write(w)) x = 1;
+  return 0;
+}
+TEST_F(Views, ATileThatIsReadIsItsRows) {
+  constexpr std::size_t columns = 12, n = 20 * columns;
+  std::uint64_t* v = memory<std::uint64_t>();
+  std::mt19937_64 random(seed());
+  const auto below = [&](std::size_t m) { return random() % m; };
+  unsigned refused = 0;
+  for (int i = 0; i < 300; ++i) {
+    const std::size_t row = below(20), column = below(columns), some_rows = below(20 - row + 1), some_columns = below(columns - column + 1);
+    const std::size_t from = below(n), many = below(std::min<std::size_t>(n - from, 3 * columns));
+    const auto t = tile(in<std::uint64_t>(v, n), columns).sub(row, column, some_rows, some_columns);
+    bool overlap = false;
+    for (std::size_t r = row; r < row + some_rows; ++r)
+      for (std::size_t c = column; c < column + some_columns; ++c) overlap = overlap || (r * columns + c >= from && r * columns + c < from + many);
+    bool was_refused = false;
+    try {
+      run(the_pool(), "tile", task<read_tile_then_write>(t, out<std::uint64_t>(v + from, many)), region(1));
+    } catch (const job_failed&) {
+      was_refused = true;
+    }
+    the_pool().drop_job("tile");
+    ASSERT_EQ(was_refused, overlap) << row << ',' << column << " of " << some_rows << " × " << some_columns << "; " << from << " +" << many;
+    refused += was_refused;
+  }
+  EXPECT_GT(refused, 20u);
+  EXPECT_LT(refused, 280u);
+}
+
+/// What the capsule wrote itself it may read as a tile, and write again.
+step<int> write_tile_twice(context& cx, out<std::uint64_t> v) {
+  for (int i = 0; i < 2; ++i) {
+    for (std::uint64_t& x : cx.write(v)) x = 2;
+    const auto rows = cx.read(tile(v.as_in(), 10).sub(1, 2, 3, 4));
+    if (rows[2][3] != 2) throw error("it has another value");
+    const auto to = cx.write(tile(v, 10).sub(0, 1, 2, 2));
+    to[1][1] = 7;
+  }
+  return 0;
+}
+TEST_F(Views, ATileOfWhatTheCapsuleWroteMayBeWrittenAgain) {
+  std::uint64_t* v = memory<std::uint64_t>();
+  run(the_pool(), "tile", task<write_tile_twice>(out<std::uint64_t>(v, 100)), region(1));
+  EXPECT_EQ(v[12], 7u);
+  EXPECT_EQ(v[13], 2u);
+}
 
 step<int> transpose(context& cx, tile<in<std::uint32_t>> from, tile<out<std::uint32_t>> to) {
   if (from.rows() > 8) {
