@@ -249,7 +249,8 @@ int main(int argc, char** argv) {
   fmt::print("| --- | --- | --- | --- | --- | --- | --- | --- |\n");
   for (const algorithm& a : all_algorithms()) {
     if (!only.empty() && a.name.find(only) == a.name.npos) continue;
-    memory in_process(process.pool(), a.size), in_emulated(emulated.pool(), a.size);
+    const std::size_t n = quick && a.size >= fewer ? a.size / 16 : a.size;  // the matrices stay
+    memory in_process(process.pool(), n), in_emulated(emulated.pool(), n);
     const on_one_core alone(threads == 1);
     turns t;
     double bytes = 0;
