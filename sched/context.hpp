@@ -149,16 +149,17 @@ class context {
   /// Opens all rows of a tile for reading: one look at what was written, not one a row.
   template <class T>
   rows<const T> read(const tile<in<T>>& t) {
+    if (t.empty()) return {};
     for (std::size_t r = 0; r < t.rows(); ++r) detail::watch::opened(detail::watch::view_kind::read, t.row(r).address(), t.columns());
-    const T* const first = t.rows() == 0 ? nullptr : t.row(0).address();
-    note_read(first, t.columns() * sizeof(T), t.stride() * sizeof(T), t.rows());
-    return {first, t.stride()};
+    note_read(t.row(0).address(), t.columns() * sizeof(T), t.stride() * sizeof(T), t.rows());
+    return {t.row(0).address(), t.stride()};
   }
   /// Opens all rows of a tile for writing.
   template <class T>
   rows<T> write(const tile<out<T>>& t) {
+    if (t.empty()) return {};
     for (std::size_t r = 0; r < t.rows(); ++r) write(t.row(r));
-    return {t.rows() == 0 ? nullptr : t.row(0).address(), t.stride()};
+    return {t.row(0).address(), t.stride()};
   }
 
   /// Opens a view for writing; the runtime flushes it with this capsule's commit. If the capsule has read any of it
@@ -655,10 +656,6 @@ struct fork_rest {
         more);
   }
 };
-
-}  // namespace detail
-
-namespace detail {
 
 template <class T>
 inline constexpr std::size_t most_in_block = std::max<std::size_t>(copy_block_bytes / sizeof(T), 1);

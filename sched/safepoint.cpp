@@ -115,11 +115,10 @@ void context::note_read(const void* p, std::size_t n) {
   if (w.read_.size() > detail::worker::many_ranges) spill_fuel();
 }
 
-/// The same of a tile: rows, so many bytes apart.
+/// The same of a tile, which has something in it: rows, so many bytes apart.
 void context::note_read(const void* p, std::size_t n, std::size_t stride, std::size_t rows) {
   detail::worker& w = *worker_;
   const auto first = reinterpret_cast<std::uintptr_t>(p), last = first + (rows - 1) * stride + n;
-  if (rows == 0 || n == 0) return;
   if (rows == 1 || n == stride) return note_read(p, rows * n);
   if (std::ranges::any_of(w.written_, [=](const auto& b) { return b.overlaps(first, last); })) {
     for (std::size_t r = 0; r < rows; ++r) note_read(reinterpret_cast<const void*>(first + r * stride), n);
@@ -185,8 +184,8 @@ void context::copy_block(void* to, const void* from, std::size_t n) {
 }
 
 void context::stored(const void* p, std::size_t n) {
-  worker_->access();
   worker_->persister_.stored_past_caches(p, n);
+  worker_->access();
   if (worker_->seen_ != nullptr) [[unlikely]]
     worker_->seen_->copied(__builtin_return_address(0), p, n);
 }

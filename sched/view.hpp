@@ -95,6 +95,7 @@ class tile {
   }
   std::size_t rows() const { return rows_; }
   std::size_t columns() const { return columns_; }
+  bool empty() const { return rows_ == 0 || columns_ == 0; }
   std::size_t stride() const { return stride_; }  ///< elements from a row's first to the next one's
   /// A row, to be opened like any view.
   V row(std::size_t r) const {

@@ -469,7 +469,7 @@ TEST_F(Views, ACamAfterALoadInTheSameTaskIsAnError) {
 /// A task that reads a tile, and then writes a part of the same memory. Refused if, and only if, it writes in a row.
 step<int> read_tile_then_write(context& cx, tile<in<std::uint64_t>> t, out<std::uint64_t> w) {
   const auto all = cx.read(t);
-  for (std::size_t r = 0; r < t.rows(); ++r)
+  for (std::size_t r = 0; r < t.rows() && !t.empty(); ++r)
     if (all[r] != t.row(r).address()) throw error("a row is elsewhere");
   for (std::uint64_t& x : cx.write(w)) x = 1;
   return 0;
