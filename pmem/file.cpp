@@ -7,16 +7,12 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
-#include <algorithm>
-#include <array>
 #include <cerrno>
-#include <cstddef>
 #include <cstring>
 #include <fstream>
 #include <memory>
 #include <sstream>
 #include <system_error>
-#include <vector>
 
 namespace ppmm::detail {
 
@@ -122,51 +118,14 @@ void read_at(const descriptor& fd, const std::filesystem::path& file, std::uint6
   }
 }
 
-namespace {
-
-/// Writes what the page cache has and nobody has changed, too. Gives how many pages that were.
-std::size_t rewrite_cached(const descriptor& fd, const std::filesystem::path& file) {
-  constexpr std::size_t page = 4096, most = std::size_t{1} << 30;
-  const std::uint64_t size = size_of(fd, file);
-  std::size_t rewritten = 0;
-  const auto check = [&](bool done, const char* what) {
-    if (!done) fail<medium_error>("{}: expected to {} what an earlier run left in memory, found: {}. Check the disk, then try again", file.string(), what, os_message(errno));
-  };
-  for (std::uint64_t from = 0; from < size; from += most) {
-    const std::size_t n = static_cast<std::size_t>(std::min<std::uint64_t>(most, size - from));
-    void* const there = ::mmap(nullptr, n, PROT_READ, MAP_SHARED, fd.get(), static_cast<off_t>(from));  // to ask by; nothing is read
-    check(there != MAP_FAILED, "find");
-    std::vector<unsigned char> cached((n + page - 1) / page);
-    const bool told = ::mincore(there, n, cached.data()) == 0;
-    ::munmap(there, n);
-    check(told, "find");
-    for (std::size_t i = 0; i < cached.size(); ++i) {
-      if ((cached[i] & 1) == 0) continue;
-      std::array<std::byte, page> bytes;
-      const auto at = static_cast<off_t>(from + i * page);
-      const ssize_t got = ::pread(fd.get(), bytes.data(), page, at);
-      check(got > 0, "read");
-      check(::pwrite(fd.get(), bytes.data(), static_cast<std::size_t>(got), at) == got, "write");
-      ++rewritten;
-    }
-  }
-  return rewritten;
-}
-
-}  // namespace
-
 void reread_from_disk(const descriptor& fd, const std::filesystem::path& file) {
-  const auto sync = [&] {
-    if (::fdatasync(fd.get()) == 0) return;
+  if (::fdatasync(fd.get()) != 0) {
     const int error = errno;
     ::posix_fadvise(fd.get(), 0, 0, POSIX_FADV_DONTNEED);
     fail<medium_error>("{}: expected to write what an earlier run left in memory, found: {}. Check the disk, then try again",
                        file.string(), os_message(error));
-  };
-  sync();
+  }
   ::posix_fadvise(fd.get(), 0, 0, POSIX_FADV_DONTNEED);
-  const std::size_t rewritten = rewrite_cached(fd, file);
-  if (rewritten > 0) sync();
 }
 
 std::optional<pid_t> holder_of(const descriptor& fd) {
