@@ -3,18 +3,18 @@
 /// The words are the field's: *flush* asks for the write-back of lines, *fence* waits until all that this worker has
 /// flushed is durable, *persist* is both. What they cost and what they give depends on the durability level:
 ///
-/// | level    | granularity | flush           | fence                    |
-/// | power    | cache line  | notes the lines | clwb by line, then sfence |
-/// | power    | byte (eADR) | notes the lines | sfence                   |
-/// | power    | page        | notes the pages | syncs them               |
-/// | process  | any         | nothing         | compiler fence           |
+/// | level    | granularity | flush           | fence                                                     |
+/// | power    | cache line  | notes the lines | clwb by line, then sfence                                 |
+/// | power    | byte (eADR) | notes the lines | sfence                                                    |
+/// | power    | page        | notes the pages | syncs them                                                |
+/// | process  | any         | nothing         | compiler fence; sfence if stores have gone past the caches |
 /// | emulated | cache line, forced on tmpfs or a file: costs as DAX, survives as `process` |
 /// | simulated | memory, modelled line by line: what a power failure may leave is computed (simulated.hpp) |
 ///
 /// Lines are written back by the fence and not at once, for who flushes goes on near them: the parent of a frame that was
 /// just flushed is read from its line, and its neighbour begins in it. A load or store of a line that is on its way waits
 /// for it (Zen 4: 8 frames took 9.7 × one line so, and take 1.8 × one). docs/performance.md, "Where each nanosecond of a
-/// commit goes".
+/// commit, a steal and a join goes".
 #pragma once
 
 #include <ppmm/pmem/page_sync.hpp>
@@ -120,8 +120,9 @@ class persister {
 
   /// Waits until everything this worker flushed is durable. Throws medium_error (page granularity only): then
   /// nothing flushed since the last fence may be taken for durable, and every later fence throws as well.
-  /// Cost: in `process` nothing but program order (1 ns), unless stores went past the caches; by line, libpmem2's flush of the lines and one sfence; by page, one flush of the
-  /// disk's cache on ext4 and xfs, elsewhere one for each cluster of pages (page_sync.hpp).
+  /// Cost: in `process` nothing but program order (1 ns), unless stores went past the caches; by line, libpmem2's flush of
+  /// the lines and one sfence; by page, one flush of the disk's cache on ext4 and xfs, elsewhere one for each
+  /// cluster of pages (page_sync.hpp).
   void fence() {
     ++counters_.fences;
     if (way_ == way::nothing && !past_caches_) {

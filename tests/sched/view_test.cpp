@@ -260,10 +260,6 @@ TEST_F(Views, AFillOfWhatItsTaskHasReadIsRefused) {
   EXPECT_THROW(run(the_pool(), "fill", task<read_then_fill>(out<std::uint64_t>(memory<std::uint64_t>(), 5000)), region(1)), job_failed);
 }
 
-step<int> update_outside(context& cx, std::uint64_t at) {
-  cx.update(inout<std::uint64_t>(reinterpret_cast<std::uint64_t*>(at), 8));
-  return 0;
-}
 step<std::uint64_t> read_then_fill_each(context& cx, out<std::uint64_t> v) {
   const std::uint64_t first = cx.read(v.as_in())[0];
   cx.fill_each(v, 0, v.size(), [first](std::size_t) { return first; });
@@ -278,6 +274,10 @@ TEST_F(Views, AFillOfEachThatItsTaskHasReadIsRefused) {
   }
 }
 
+step<int> update_outside(context& cx, std::uint64_t at) {
+  cx.update(inout<std::uint64_t>(reinterpret_cast<std::uint64_t*>(at), 8));
+  return 0;
+}
 TEST_F(Views, AnUpdateOutsideThePoolsDataIsRefused) {
   const detail::image img(the_pool());
   for (const void* p : {static_cast<const void*>(&img.worker(0)), static_cast<const void*>(&img), static_cast<const void*>(img.heap().control)}) {
