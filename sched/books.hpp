@@ -6,6 +6,7 @@
 #include <ppmm/alloc/arena.hpp>
 #include <ppmm/pmem/persist.hpp>
 #include <ppmm/pmem/short_mutex.hpp>
+#include <ppmm/sched/clock.hpp>
 #include <ppmm/sched/deque.hpp>
 #include <ppmm/sched/layout.hpp>
 #include <ppmm/sched/stacklet.hpp>
@@ -109,7 +110,8 @@ struct run_books {
   std::atomic<bool> finished{false}, failed{false}, stopping{false};
   std::atomic<unsigned> root_starter{nobody};  // no strand was found: who starts the job, by worker slot
   std::atomic<std::uint64_t> first_work{0};    // ticks
-  /// Ticks: until then each task is a capsule, for a task has ended its worker, and its record is to tell which.
+  /// Ticks: until then each task is a capsule, for a task has ended its worker or raised a signal, and its record is to
+  /// tell which.
   std::atomic<std::uint64_t> careful_until{0};
   std::atomic<bool> renewing{false};           // it is stopped for its books to be made anew
   std::uint64_t number = 0;                    // worker processes: as worker_slot::live_number says while these books count
@@ -122,6 +124,12 @@ struct run_books {
 
   bool over() const {
     return finished.load(std::memory_order_acquire) || failed.load(std::memory_order_acquire) || stopping.load(std::memory_order_relaxed);
+  }
+  /// A second may be too short for a task far from its record on a slow machine; but each repetition commits on the way, so
+  /// the record comes to stand at that task.
+  void be_careful() {
+    constexpr double ns = 1e9;
+    careful_until.store(ticks() + static_cast<std::uint64_t>(ns * ticks_per_ns()), std::memory_order_relaxed);
   }
   void bury(unsigned slot) { graves[slot / 64].fetch_or(std::uint64_t{1} << slot % 64); }
   void empty_grave(unsigned slot) { graves[slot / 64].fetch_and(~(std::uint64_t{1} << slot % 64)); }

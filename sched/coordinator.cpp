@@ -25,7 +25,6 @@ constexpr std::uint64_t deaths_until_renewal = 32;
 /// A task that ends its worker is tried so often; where somebody else may have killed it, much longer.
 constexpr unsigned most_crashes = 3, most_kills = 20;
 constexpr double most_kills_ns = 10e9;
-constexpr double careful_ns = 1e9;
 
 // ---- a worker's process
 
@@ -199,7 +198,7 @@ void coordinator::blame(const restart& task, const siginfo_t& how) {
   }
   ++losses_.in_a_row;
   const bool killed = how.si_code != CLD_EXITED && how.si_status == SIGKILL;
-  if (!killed) team_.books->careful_until.store(ticks() + static_cast<std::uint64_t>(careful_ns * ticks_per_ns()));
+  if (!killed) team_.books->be_careful();
   const bool too_long = static_cast<double>(ticks() - losses_.since) > most_kills_ns * ticks_per_ns();
   if (killed ? losses_.in_a_row < most_kills || !too_long : losses_.in_a_row < most_crashes) return;
   team_.coordinators.note(std::make_exception_ptr(error(

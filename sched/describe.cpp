@@ -1,4 +1,5 @@
 #include <ppmm/sched/describe.hpp>
+#include <ppmm/sched/names.hpp>
 
 #include <fmt/core.h>  // format
 
@@ -149,19 +150,21 @@ std::vector<std::string> reached_but_not_durable(const image& img, unsigned slot
 }
 
 std::string describe_position(const image& img, const restart& r) {
-  const auto name = [](std::uint64_t id) {
+  const auto name = [](std::uint64_t id, std::string in_words(std::string_view)) {
     const node_type* type = find_type(id);
-    return type == nullptr ? fmt::format("of type {:#x}", id) : std::string(type->readable_name());
+    return type == nullptr ? fmt::format("of type {:#x}", id) : in_words(type->readable_name());
   };
   if (!is_position(r.kind)) return "what is no task: a theft, a join or a robbery";
   if (r.kind != record_kind::run) {
     const frame* f = img.checked_frame(reinterpret_cast<std::uintptr_t>(r.to().parent()));
-    return fmt::format("the {} of {}", r.kind == record_kind::right ? "right child" : "continuation", name(f->type >> 16));
+    const std::string function = name(f->type >> 16, function_of);
+    if (r.kind == record_kind::right) return fmt::format("task {}, the right child of a fork in {},", name(f->type >> 16, right_child_of), function);
+    return fmt::format("what follows a {} in {}", is_fork(f->type) ? "fork" : "call", function);
   }
   std::string bytes;
   const std::size_t shown = std::min<std::size_t>(r.bytes, 32);
   for (std::size_t i = 0; i < shown; ++i) bytes += fmt::format("{}{:02x}", i % 8 == 0 && i > 0 ? " " : "", static_cast<unsigned>(r.arguments[i]));
-  return fmt::format("task {} with the argument bytes {}{}", name(r.type), bytes, shown < r.bytes ? " ..." : "");
+  return fmt::format("task {} with the argument bytes {}{}", name(r.type, function_of), bytes, shown < r.bytes ? " ..." : "");
 }
 
 std::string describe_build(const std::uint8_t* id) {

@@ -98,6 +98,7 @@ void worker::judge_signal() {
   const restart now = newest_record(durable_, team_.serial);
   if (!is_same_step(now, signal_.at)) signal_.in_a_row = 0;
   signal_.at = now;
+  team_.books->be_careful();
   if (++signal_.in_a_row <= (number == SIGBUS ? bus_repeats : team_.options.crash_repeats)) return;
   const char* words = ::sigdescr_np(number);
   const std::string what = fmt::format("{} or what it led to has raised signal {} ({}) at address {} {} times in a row", describe_position(team_.img, now), number,

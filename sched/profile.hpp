@@ -91,10 +91,6 @@ struct run_profile {
   std::uint64_t untold_ns() const;
 };
 
-/// The function of the program that a task's or frame's type, or a symbol, is of: "fib" for the type of the closure
-/// that fib goes on with.
-std::string function_of(std::string_view type_or_symbol);
-
 /// One thing that a worker did.
 struct trace_event {
   activity what = activity::strand;

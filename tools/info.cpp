@@ -6,6 +6,7 @@
 #include "progress.hpp"
 
 #include <ppmm/sched/clock.hpp>
+#include <ppmm/sched/names.hpp>
 
 #include <fmt/format.h>
 #include <sys/stat.h>
@@ -135,7 +136,7 @@ void describe_job(const layout::job_entry& job, const pool_report& report, const
       job.state == layout::job_state::running && alive ? "running" : state_name(job.state),
       readable_date(job.started_ns),
       job.resumed == 0 ? "" : fmt::format(", resumed {} time{}", job.resumed, job.resumed == 1 ? "" : "s"));
-  fmt::print("  {:<11}  task {}; {} worker{}; {} of pool memory\n", "", readable_task(job.task), job.workers,
+  fmt::print("  {:<11}  task {}; {} worker{}; {} of pool memory\n", "", function_of(job.task), job.workers,
              job.workers == 1 ? "" : "s", bytes(job.region));
   if (job.state == layout::job_state::running && job.text[0] != '\0') fmt::print("  {:<11}  stopped: {}\n", "", job.text);
   if (job.state == layout::job_state::running) describe_workers(job, reader, alive);

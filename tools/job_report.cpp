@@ -2,6 +2,8 @@
 
 #include "progress.hpp"
 
+#include <ppmm/sched/names.hpp>
+
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 

@@ -38,15 +38,6 @@ inline double seconds_taken(const layout::job_entry& job) {
   return job.ended_ns > job.started_ns ? static_cast<double>(job.ended_ns - job.started_ns) / 1e9 : 0;
 }
 
-/// A task's type as a user knows it: the function's name, without what the runtime wraps around it.
-inline std::string readable_task(std::string_view type) {
-  constexpr std::string_view wrappers[] = {"ppmm::detail::task_node<", "ppmm::detail::bound<&"};
-  for (const std::string_view w : wrappers)
-    if (type.starts_with(w)) type.remove_prefix(w.size());
-  const std::size_t end = type.find_first_of(",<>");
-  return std::string(type.substr(0, end));
-}
-
 inline std::string readable_result(const layout::job_entry& job) {
   const std::size_t bytes = std::min<std::size_t>(job.result_size, sizeof job.result);
   if (bytes <= 1) return "";  // no value

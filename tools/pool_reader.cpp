@@ -4,6 +4,7 @@
 
 #include <ppmm/alloc/heap.hpp>
 #include <ppmm/pmem/slot_lock.hpp>
+#include <ppmm/sched/names.hpp>
 #include <ppmm/sched/record.hpp>
 #include <ppmm/sched/type.hpp>
 
@@ -135,7 +136,7 @@ std::string describe(const detail::restart& r) {
     case record_kind::run: {
       const detail::node_type* type = detail::find_type(r.type);
       if (type == nullptr) return fmt::format("about to run task {:#x}, which this program does not know", r.type);
-      return fmt::format("about to run {}", readable_task(type->readable_name()));
+      return fmt::format("about to run {}", function_of(type->readable_name()));
     }
     case record_kind::right:
       return fmt::format("about to run the right child of the frame at {:#x}", r.at);

@@ -1,6 +1,6 @@
 #include "source_lines.hpp"
 
-#include <ppmm/sched/profile.hpp>
+#include <ppmm/sched/names.hpp>
 
 #include <fcntl.h>
 #include <fmt/format.h>

@@ -4,6 +4,7 @@
 #include "progress.hpp"
 
 #include <ppmm/sched/clock.hpp>
+#include <ppmm/sched/names.hpp>
 #include <ppmm/sched/profile.hpp>
 #include <ppmm/sched/type.hpp>
 

@@ -552,6 +552,26 @@ TEST_F(Processes, RepeatATaskThatCrashesWhereThatIsAskedFor) {
     }
 }
 
+/// Runs far from any record: the heartbeat is longer than the job.
+step<std::uint64_t> crashes_late(context& cx) {
+  return cx.fork(task<fib>(16), task<crashes>(std::uint64_t{0}, ~std::uint64_t{0})).then([](context&, long, std::uint64_t b) -> step<std::uint64_t> { return b; });
+}
+
+TEST_F(Processes, NameTheTaskThatCrashesThoughTheRecordIsFarFromIt) {
+  for (const worker_kind kind : {worker_kind::threads, worker_kind::processes}) {
+    shared->tries = 0;
+    run_options o = processes(1);
+    o.workers_as = kind;
+    o.heartbeat = std::chrono::seconds(100);
+    o.crash_repeats = 2;
+    const std::string said = what<job_failed>([&] { run(the_pool(), "crash", task<crashes_late>(), o); });
+    EXPECT_SAYS(said, "task ppmm::test::crashes, the right child of a fork in ppmm::test::crashes_late,");
+    EXPECT_SAYS(said, "3 times in a row");
+    EXPECT_EQ(shared->tries, 4u) << "the first time it was far from the record";
+    the_pool().drop_job("crash");
+  }
+}
+
 TEST_F(Processes, TellATraceOfTasksThatCrash) {
   run_options o = processes(2);
   o.workers_as = worker_kind::threads;

@@ -1,6 +1,8 @@
 /// What an observed run tells of itself: costs by cause and place, and a trace.
 #include "sched_test.hpp"
 
+#include <ppmm/sched/names.hpp>
+
 #include <algorithm>
 #include <numeric>
 #include <string>
@@ -322,6 +324,12 @@ TEST(FunctionOf, FindsTheProgramsOwnName) {
       {"<<<>>(", "<<<>>("},
   };
   for (const auto& [type, function] : names) EXPECT_EQ(function_of(type), function) << type;
+}
+
+TEST(RightChildOf, IsTheTaskOfAForksFrame) {
+  EXPECT_EQ(right_child_of("ppmm::detail::fork_frame<ppmm::detail::bound<&a::g, std::pair<int, long> >, a::f(ppmm::context&)::{lambda(ppmm::context&, long, long)#1}, long, long>"), "a::g");
+  EXPECT_EQ(right_child_of("ppmm::detail::fork_frame<"), "");
+  EXPECT_EQ(right_child_of("ppmm::detail::call_frame<x, y>"), "ppmm::detail::call_frame<x, y>");
 }
 
 }  // namespace
