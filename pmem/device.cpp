@@ -106,6 +106,18 @@ told<std::uint64_t> unsafe_shutdowns_at(const place& at) {
   return told<std::uint64_t>::not_told("neither libpmem2 nor sysfs counts them for this device");
 }
 
+/// Linux' loop driver tells nobody of a write to the file below that was cut short (drivers/block/loop.c, lo_complete_rq:
+/// only reads go on), which happens where there is no room for a hole's blocks.
+std::string sparse_below(const place& at) {
+  for (const fs::path& device : {at.device, at.device.parent_path()}) {  // the device, or that of a partition
+    std::string below;
+    struct stat status;
+    if (!std::getline(std::ifstream(device / "loop" / "backing_file"), below) || ::stat(below.c_str(), &status) != 0) continue;
+    return S_ISREG(status.st_mode) && status.st_blocks * 512 < status.st_size ? below : "";
+  }
+  return "";
+}
+
 told<bool> dax_of(const descriptor& fd, const place& at) {
   if (at.is_device) return true;
   struct statx status;
@@ -148,7 +160,8 @@ device_facts facts_of(const descriptor& fd, const fs::path& sysfs) {
           .numa_node = numa_node_at(at),
           .persistence_domain = persistence_domain_at(at),
           .unsafe_shutdowns = unsafe_shutdowns_at(at),
-          .bad_blocks = bad_blocks_of(fd.get(), at.libpmem2.get(), at.device)};
+          .bad_blocks = bad_blocks_of(fd.get(), at.libpmem2.get(), at.device),
+          .sparse_below = sparse_below(at)};
 }
 
 std::optional<unsigned> numa_node_of(const descriptor& fd, const fs::path& sysfs) {
@@ -173,23 +186,29 @@ std::string device_facts::in_words() const {
 }
 
 std::string device_facts::warning() const {
-  std::string words;
+  std::vector<std::string> wrong;
   const std::string name = device ? *device : file_system;
   if (bad_blocks && !bad_blocks->empty()) {
     std::uint64_t bytes = 0;
     for (const bad_range& b : *bad_blocks) bytes += b.size;
-    words = fmt::format(
+    wrong.push_back(fmt::format(
         "{} has {} bad range{} in this file, {} bytes, the first at offset {:#x}: who reads there is killed by SIGBUS. "
         "Make a new pool on good memory (`ndctl clear-errors` gives zeros in place of what was lost)",
-        name, bad_blocks->size(), bad_blocks->size() == 1 ? "" : "s", bytes, bad_blocks->front().offset);
+        name, bad_blocks->size(), bad_blocks->size() == 1 ? "" : "s", bytes, bad_blocks->front().offset));
   }
   if (unsafe_shutdowns && *unsafe_shutdowns > 0) {
-    words += fmt::format(
-        "{}{} counts {} unsafe shutdown{}: writes may have been lost then. A job that ran through one should be begun "
+    wrong.push_back(fmt::format(
+        "{} counts {} unsafe shutdown{}: writes may have been lost then. A job that ran through one should be begun "
         "anew",
-        words.empty() ? "" : "; ", name, *unsafe_shutdowns, *unsafe_shutdowns == 1 ? "" : "s");
+        name, *unsafe_shutdowns, *unsafe_shutdowns == 1 ? "" : "s"));
   }
-  return words;
+  if (!sparse_below.empty()) {
+    wrong.push_back(fmt::format(
+        "{} stands on {}, which has holes: when the disk below it is full, Linux may lose writes there without an error. "
+        "Give it all its blocks (fallocate --length $(stat -c %s FILE) FILE), or keep room below it",
+        name, sparse_below));
+  }
+  return fmt::format("{}", fmt::join(wrong, "; "));
 }
 
 }  // namespace ppmm

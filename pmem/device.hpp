@@ -25,6 +25,7 @@ struct device_facts {
   told<std::string> persistence_domain;  ///< "memory_controller" (ADR), "cpu_cache" (eADR)
   told<std::uint64_t> unsafe_shutdowns;  ///< power failures that the device could not finish its writes in
   told<std::vector<bad_range>> bad_blocks;
+  std::string sparse_below;              ///< the file that its loop device stands on, if that has holes; else empty
 
   /// The facts that are told, in a few words: "pmem0, node 0, MAP_SYNC, memory_controller".
   std::string in_words() const;

@@ -156,6 +156,24 @@ TEST_F(Device, ThatIsPersistentMemoryTellsAll) {
   EXPECT_NE(f.warning().find("5 unsafe shutdowns"), std::string::npos) << f.warning();
 }
 
+TEST_F(Device, ThatIsALoopOverAFileWithHolesWarnsOfIt) {
+  const std::string below = (here->root() / "with a blank.img").string();
+  here->put("with a blank.img", "");
+  ASSERT_EQ(::truncate(below.c_str(), 1 << 20), 0);
+  here->device_is("devices/virtual/block/loop7");
+  EXPECT_EQ(here->facts().warning(), "");  // not set up by a file, or an old kernel
+  here->put("sys/devices/virtual/block/loop7/loop/backing_file", below + "\n");
+  EXPECT_EQ(here->facts().sparse_below, below);
+  EXPECT_NE(here->facts().warning().find("loop7 stands on " + below + ", which has holes"), std::string::npos) << here->facts().warning();
+  here->device_is("devices/virtual/block/loop7/loop7p1");
+  EXPECT_EQ(here->facts().sparse_below, below) << "a partition";
+
+  here->put("with a blank.img", std::string(1 << 20, 'x'));
+  EXPECT_EQ(here->facts().warning(), "");
+  here->put("sys/devices/virtual/block/loop7/loop/backing_file", "/no/such/file/here\n");  // another mount namespace's
+  EXPECT_EQ(here->facts().warning(), "");
+}
+
 TEST_F(Device, WhoseRegionHasNoNodeTellsNone) {
   on_pmem();
   here->put("sys/devices/nd/ndbus0/region3/numa_node", "-1\n");

@@ -31,8 +31,10 @@ mount "$device" "$disk/inner"
 random_lines 300000 1000000 > lines
 sort lines > expected
 pool=$disk/inner/a.pool
-"$PPMM" create "$pool" --size 120M --durability power > log
+"$PPMM" create "$pool" --size 120M --durability power > log 2> warned
 grep -q 'power: .*page granularity' log || { echo "no page granularity here: $(cat log)"; exit 77; }
+grep -q "stands on .*inner.img, which has holes" warned || fail "no warning of what the disk stands on: $(cat warned)"
+
 room() { stat -f -c '%f * %S / 1048576' "$disk/outer" | { IFS= read -r sum; echo $((sum)); }; }
 leave=5  # MiB
 fallocate -l $(($(room) - leave))M "$disk/outer/fill"
