@@ -142,7 +142,7 @@ control_plane control_plane::create(const descriptor& fd, const std::filesystem:
   control_plane made({}, nullptr, file, nullptr);
   {
     const no_fallocate ours;
-    made.pool_ = pmemobj_create(fd.path().c_str(), layout::pool_layout_name, 0, 0600);
+    made.pool_ = pmemobj_create(path_of(fd.get()).c_str(), layout::pool_layout_name, 0, 0600);
   }
   if (made.pool_ == nullptr) fail<pool_error>("{}: libpmemobj cannot make a pool: {}", file.string(), pmemobj_errormsg());
   made.find_root();
@@ -166,7 +166,7 @@ void control_plane::open() {
   // Others of PPMM that open it cannot come in between, but who only looks may have its lock for a moment.
   for (int tries = 0; pool_ == nullptr && tries < 1000; ++tries) {
     if (tries > 0) std::this_thread::sleep_for(std::chrono::milliseconds(1));
-    pool_ = pmemobj_open(fd_.path().c_str(), layout::pool_layout_name);
+    pool_ = pmemobj_open(path_of(fd_.get()).c_str(), layout::pool_layout_name);
     if (pool_ == nullptr && errno != EAGAIN) break;
   }
   if (pool_ == nullptr) {

@@ -52,7 +52,7 @@ descriptor::~descriptor() {
   if (fd_ >= 0) ::close(fd_);
 }
 
-std::string descriptor::path() const { return fmt::format("/proc/self/fd/{}", fd_); }
+std::string path_of(int fd) { return fmt::format("/proc/self/fd/{}", fd); }
 
 std::string os_message(int error) { return std::generic_category().message(error); }
 

@@ -47,13 +47,14 @@ class descriptor {
   const std::optional<dax_device>& device() const { return device_; }
   /// Addresses, offsets and lengths of a mapping are multiples of it.
   std::uint64_t alignment() const { return device_ ? device_->alignment : 4096; }
-  /// A path that names this very file, whatever happens to its name. For libraries that want a path.
-  std::string path() const;
 
  private:
   int fd_ = -1;
   std::optional<dax_device> device_;
 };
+
+/// A path by which this process opens that very file again, whatever happens to its name, while /proc is mounted.
+std::string path_of(int fd);
 
 enum class access { read, write };
 

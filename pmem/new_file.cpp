@@ -73,7 +73,7 @@ void new_file::resize(std::uint64_t size, bool sparse) {
 /// False, with errno set, where it fails. Never replaces a file, as a plain rename would.
 bool new_file::name_it() {
   if (temporary_.empty()) {
-    return ::linkat(AT_FDCWD, fd_.path().c_str(), AT_FDCWD, file_.c_str(), AT_SYMLINK_FOLLOW) == 0;
+    return ::linkat(AT_FDCWD, path_of(fd_.get()).c_str(), AT_FDCWD, file_.c_str(), AT_SYMLINK_FOLLOW) == 0;
   }
   if (::renameat2(AT_FDCWD, temporary_.c_str(), AT_FDCWD, file_.c_str(), RENAME_NOREPLACE) == 0) {
     temporary_.clear();

@@ -1,7 +1,6 @@
 #include <ppmm/pmem/page_sync.hpp>
 
 #include <fcntl.h>
-#include <fmt/format.h>
 #include <linux/magic.h>
 #include <sys/mman.h>
 
@@ -83,7 +82,7 @@ int sync_ranges(std::vector<address_range>& ranges, std::span<const synced_file>
 write_back_errors::write_back_errors(std::span<const synced_file> files) {
   for (const synced_file& file : files) {
     if (file.fd < 0) continue;
-    descriptor own(::open(fmt::format("/proc/self/fd/{}", file.fd).c_str(), O_RDONLY | O_CLOEXEC));
+    descriptor own(::open(path_of(file.fd).c_str(), O_RDONLY | O_CLOEXEC));
     if (!own) fail<medium_error>("expected to open the pool's file once more by /proc/self/fd, found: {}. Is /proc mounted?", os_message(errno));
     own_.push_back(std::move(own));
   }

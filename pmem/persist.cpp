@@ -84,8 +84,7 @@ void persister::copy(void* to, const void* from, std::size_t n) {
 
 bool persister::stores_past_caches([[maybe_unused]] bool is_large) const {
 #if defined(__x86_64__)
-  if (way_ == way::simulated) return false;  // sees only what it is told
-  return is_large || (way_ == way::lines && medium_->grain == granularity::cache_line);
+  return is_large || way_ == way::simulated || (way_ == way::lines && medium_->grain == granularity::cache_line);
 #else
   return false;
 #endif
@@ -93,7 +92,7 @@ bool persister::stores_past_caches([[maybe_unused]] bool is_large) const {
 
 void persister::stored_past_caches(const void* p, std::size_t n) {
   past_caches_ = true;
-  if (way_ == way::pages) return flush(p, n);
+  if (way_ == way::pages || way_ == way::simulated) return flush(p, n);
   count(reinterpret_cast<std::uintptr_t>(p), n);
   if (way_ == way::lines && started_ == 0) started_ = ticks();
 }

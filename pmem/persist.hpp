@@ -72,10 +72,10 @@ template <class T>
 concept words_past_caches = sizeof(T) % 4 == 0 && alignof(T) % 4 == 0 && sizeof(T) <= line_size;
 
 /// Stores past the caches (movnti), in no order with other stores before the next fence. See
-/// persister::stores_past_caches().
+/// persister::stores_past_caches(). Plain stores in an instrumented build, whose observers hear of no others.
 template <words_past_caches T>
 void store_past_caches(T* to, const T& value) {
-#if defined(__x86_64__)
+#if defined(__x86_64__) && !defined(PPMM_INSTRUMENT)
   using word = std::conditional_t<sizeof(T) % 8 == 0 && alignof(T) % 8 == 0, long long, int>;
   word words[sizeof(T) / sizeof(word)];
   std::memcpy(words, &value, sizeof(T));

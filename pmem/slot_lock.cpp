@@ -12,8 +12,7 @@ constexpr off_t first_byte = off_t{1} << 61;
 
 /// An open file of its own: locks belong to it. By the descriptor, for the name may be another file's by now.
 descriptor open_again(const pool& p) {
-  const std::string same = fmt::format("/proc/self/fd/{}", p.medium().files[0].fd);
-  int fd = ::open(same.c_str(), O_RDWR | O_CLOEXEC);
+  int fd = ::open(path_of(p.medium().files[0].fd).c_str(), O_RDWR | O_CLOEXEC);
   if (fd < 0 && errno == ENOENT) fd = ::open(p.file().c_str(), O_RDWR | O_CLOEXEC);  // no /proc
   if (fd < 0) fail<pool_error>("{}: cannot be opened for the locks of worker processes: {}", p.file().string(), os_message(errno));
   return descriptor(fd);

@@ -22,9 +22,10 @@ namespace ppmm::tools::uts {
 
 using hash_words = std::array<std::uint32_t, 5>;
 
-/// SHA-1 (FIPS 180-4) of up to 13 words, so of one block.
+/// SHA-1 (FIPS 180-4) of up to 13 words, so of one block. In line wherever it is used: else what bench/peers compares would
+/// be where the compiler thought that worth its while.
 template <std::size_t N>
-inline hash_words sha1(const std::array<std::uint32_t, N>& message) {
+[[gnu::always_inline]] inline hash_words sha1(const std::array<std::uint32_t, N>& message) {
   static_assert(N <= 13);
   std::array<std::uint32_t, 80> w{};
   std::ranges::copy(message, w.begin());

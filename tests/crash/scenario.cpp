@@ -151,10 +151,20 @@ step<word> a_fill(context& cx, out<word> v) {
   cx.commit_next();
   return cx.tail(task<add_up>(v.as_in()));
 }
-word fill_answer() { return fill_elements * (fill_elements + 1) / 2; }
-bool fill_right(std::span<const std::byte> region) {
+/// The same, element by element past the caches: more than a block, or it is done as above.
+constexpr std::size_t store_elements = 4096 / sizeof(word) + 8;
+step<word> some_stores(context& cx, out<word> v) {
+  cx.fill_each(v, 0, store_elements, [](std::size_t i) { return i + 1; });
+  cx.advance(1);
+  cx.commit_next();
+  return cx.tail(task<add_up>(v.as_in()));
+}
+out<word> outputs(pool& p, std::size_t n) { return {reinterpret_cast<word*>(region_of(p, fill_bytes).data()), n}; }
+constexpr word sum_to(std::size_t n) { return n * (n + 1) / 2; }
+template <std::size_t n>
+bool counts_to(std::span<const std::byte> region) {
   const auto* w = reinterpret_cast<const word*>(region.data());
-  for (word i = 0; i < fill_elements; ++i)
+  for (word i = 0; i < n; ++i)
     if (w[i] != i + 1) return false;
   return true;
 }
@@ -440,9 +450,12 @@ const std::vector<scenario>& scenarios() {
                  .expected = {overwrite_answer(), 2},
                  .run = [](pool& p, const run_options& o) { return run(p, job_name, task<an_overwrite>(all<word>(p)), o); }, .prepare = overwrite_prepare,
                  .covered = [](const coverage& c) { return c.restarts > 0; }});
-    s.push_back({.name = "fill", .about = "a view of some blocks that is filled, then read", .every_task = false, .region = fill_bytes, .expected = {fill_answer(), 2},
-                 .run = [](pool& p, const run_options& o) { return run(p, job_name, task<a_fill>(out<word>(reinterpret_cast<word*>(region_of(p, fill_bytes).data()), fill_elements)), o); },
-                 .right = fill_right, .covered = any});
+    s.push_back({.name = "fill", .about = "a view of some blocks that is filled, then read", .every_task = false, .region = fill_bytes, .expected = {sum_to(fill_elements), 2},
+                 .run = [](pool& p, const run_options& o) { return run(p, job_name, task<a_fill>(outputs(p, fill_elements)), o); },
+                 .right = counts_to<fill_elements>, .covered = any});
+    s.push_back({.name = "stores", .about = "a view that is filled word by word, then read", .every_task = false, .region = fill_bytes, .expected = {sum_to(store_elements), 2},
+                 .run = [](pool& p, const run_options& o) { return run(p, job_name, task<some_stores>(outputs(p, store_elements)), o); },
+                 .right = counts_to<store_elements>, .covered = any});
     s.push_back({.name = "soft-alone", .about = "one worker that often loses its ephemeral memory", .soft = 0.1, .expected = {8, 2},
                  .run = [](pool& p, const run_options& o) { return run(p, job_name, task<a_stolen_fork>(word{3}, word{3}), o); },
                  .covered = [](const coverage& c) { return c.soft_faults > 0; }});
