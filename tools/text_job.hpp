@@ -17,6 +17,7 @@
 #include <cstring>
 #include <filesystem>
 #include <functional>
+#include <numeric>
 #include <string>
 #include <string_view>
 
@@ -56,27 +57,41 @@ class text_sink {
 };
 
 /// The task that gives, in a new array, what `format(cx, lo, hi, sink)` prints for all of [0, n), in order. It is
-/// called up to three times for each, and must print the same.
+/// called twice for each (once to count), and must print the same.
 template <durable_value Format>
 auto print_all(std::size_t n, const Format& format) {
-  return [n, format](context& cx) -> step<array<char>> {
-    const auto bytes = [format](context& c, std::size_t lo, std::size_t hi) {
-      text_sink counts;
-      format(c, lo, hi, counts);
-      return counts.size();
-    };
-    return cx.call(ppmm::reduce(0, n, std::size_t{0}, bytes, std::plus<>()))
-        .then([n, format, bytes](context& c, std::size_t all) -> step<array<char>> {
-          const array<char> to = c.alloc<char>(all);
-          const auto print = [format, bytes, to](context& d, std::size_t lo, std::size_t hi, std::size_t before) {
-            const std::size_t some = bytes(d, lo, hi);
-            text_sink sink(d.write(as_out(to).sub(before, some)).data());
-            format(d, lo, hi, sink);
-            return before + some;
-          };
-          return c.call(ppmm::scan(0, n, std::size_t{0}, std::plus<>(), bytes, print))
-              .then([to](context&, std::size_t) -> step<array<char>> { return to; });
-        });
+  constexpr std::size_t in_block = 64;
+  const auto format_block = [n, format](context& cx, std::size_t b, text_sink& sink) {
+    format(cx, b * in_block, std::min(n, (b + 1) * in_block), sink);
+  };
+  return [blocks = (n + in_block - 1) / in_block, format_block](context& cx) {
+    return cx.with<std::size_t>(blocks, [blocks, format_block](context& c, array<std::size_t> sizes) -> step<array<char>> {
+      const auto count = [format_block, sizes](context& d, std::size_t lo, std::size_t hi) {
+        const std::span<std::size_t> to = d.write(as_out(sizes).sub(lo, hi - lo));
+        for (std::size_t b = lo; b < hi; ++b) {
+          text_sink counts;
+          format_block(d, b, counts);
+          to[b - lo] = counts.size();
+        }
+        return std::accumulate(to.begin(), to.end(), std::size_t{0});
+      };
+      return c.call(ppmm::reduce(0, blocks, std::size_t{0}, count, std::plus<>()))
+          .then([blocks, format_block, sizes](context& d, std::size_t all) -> step<array<char>> {
+            const array<char> to = d.alloc<char>(all);
+            const auto bytes = [sizes](context& e, std::size_t lo, std::size_t hi) {
+              const auto some = e.read(as_in(sizes).sub(lo, hi - lo));
+              return std::accumulate(some.begin(), some.end(), std::size_t{0});
+            };
+            const auto print = [format_block, bytes, to](context& e, std::size_t lo, std::size_t hi, std::size_t before) {
+              const std::size_t some = bytes(e, lo, hi);
+              text_sink sink(e.write(as_out(to).sub(before, some)).data());
+              for (std::size_t b = lo; b < hi; ++b) format_block(e, b, sink);
+              return before + some;
+            };
+            return d.call(ppmm::scan(0, blocks, std::size_t{0}, std::plus<>(), bytes, print))
+                .then([to](context&, std::size_t) -> step<array<char>> { return to; });
+          });
+    });
   };
 }
 
