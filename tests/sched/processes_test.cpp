@@ -567,7 +567,7 @@ TEST_F(Processes, NameTheTaskThatCrashesThoughTheRecordIsFarFromIt) {
     const std::string said = what<job_failed>([&] { run(the_pool(), "crash", task<crashes_late>(), o); });
     EXPECT_SAYS(said, "task ppmm::test::crashes, the right child of a fork in ppmm::test::crashes_late,");
     EXPECT_SAYS(said, "3 times in a row");
-    EXPECT_EQ(shared->tries, 4u) << "the first time it was far from the record";
+    EXPECT_GE(shared->tries, 4u) << "the first time it was far from the record";
     the_pool().drop_job("crash");
   }
 }
