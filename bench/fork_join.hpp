@@ -95,7 +95,8 @@ struct queens_tree {
   }
 };
 
-/// Nodes of a tree of UTS, but for its root. A node here is some children of a node there.
+/// Nodes of a tree of UTS, but for its root. A node here is some children of a node there. Expanded in line by all: else what
+/// is compared would be where the compiler thought that worth its while (1.5 % of a search).
 struct uts_tree {
   struct node {
     ppmm::tools::uts::node parent;
@@ -108,7 +109,7 @@ struct uts_tree {
     const auto root = root_of(*sample);
     return {root, 0, children_of(*sample, root)};
   }
-  unsigned expand(const node& n, value& sum, node& a, node& b) const {
+  [[gnu::always_inline]] unsigned expand(const node& n, value& sum, node& a, node& b) const {
     if (n.last - n.first == 1) {
       const auto child = n.parent.child(n.first);
       const std::uint32_t children = children_of(*sample, child);
