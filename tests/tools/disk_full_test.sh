@@ -24,7 +24,7 @@ mkfs.ext4 -q -F -b 4096 "$disk/outer/inner.img"
 # The loop driver takes a write that was cut short for one that was done (lo_complete_rq in Linux' drivers/block/loop.c goes
 # on after a short read only): where the disk has room for half of it, the other half is lost and nobody told. So no write
 # is longer than a block.
-device=$(losetup --find --show "$disk/outer/inner.img")
+device=$(losetup --find --show "$disk/outer/inner.img") || { echo "no loop device to be had"; exit 77; }
 { echo 4 > "/sys/block/${device#/dev/}/queue/max_sectors_kb"; } 2> /dev/null || { echo "no right to set up a disk that tells all that it loses"; exit 77; }
 mount "$device" "$disk/inner"
 
