@@ -96,7 +96,7 @@ struct queens_tree {
 };
 
 /// Nodes of a tree of UTS, but for its root. A node here is some children of a node there. Expanded in line by all: else what
-/// is compared would be where the compiler thought that worth its while (1.5 % of a search).
+/// is compared would be where the compiler thought that worth its while (1 to 2 % of a search).
 struct uts_tree {
   struct node {
     ppmm::tools::uts::node parent;

@@ -8,7 +8,7 @@ disk=$(mktemp -d "${TEST_TMPDIR:-/var/tmp}/ppmm-disk.XXXXXX")
 [[ $(stat -f -c %T "$disk") != tmpfs ]] || { rmdir "$disk"; echo "no disk: set TEST_TMPDIR to a folder on one"; exit 77; }
 clean_up() {
   umount "$disk/inner" 2> /dev/null || true
-  [[ -z ${device:-} ]] || losetup --detach "$device"
+  [[ -z ${device:-} ]] || losetup --detach "$device" 2> /dev/null || true
   umount "$disk/outer" 2> /dev/null || true
   rm -rf "$disk" "$dir"
 }
@@ -34,6 +34,7 @@ pool=$disk/inner/a.pool
 "$PPMM" create "$pool" --size 120M --durability power > log 2> warned
 grep -q 'power: .*page granularity' log || { echo "no page granularity here: $(cat log)"; exit 77; }
 grep -q "stands on .*inner.img, which has holes" warned || fail "no warning of what the disk stands on: $(cat warned)"
+sync -f "$pool"
 
 room() { stat -f -c '%f * %S / 1048576' "$disk/outer" | { IFS= read -r sum; echo $((sum)); }; }
 leave=5  # MiB
